@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * flashVM: run a Python snippet in a microVM of its own.
+ *
+ *     struct flashvm_error error = {0};
+ *     struct flashvm *fvm = NULL;
+ *     struct flashvm_result *result = NULL;
+ *     struct flashvm_run_options options = FLASHVM_RUN_OPTIONS_INIT;
+ *
+ *     if (flashvm_open(NULL, &fvm, &error) || flashvm_run(fvm, &options, code, size, &result,
+ * &error)) fprintf(stderr, "%s\n", error.message); flashvm_result_free(result); flashvm_close(fvm);
+ *     flashvm_error_finish(&error);
+ *
+ * Rules that hold for every call:
+ *  - A function that can fail returns a status, FLASHVM_OK on success, and then fills `error`
+ * (which may be NULL). `ret_` parameters are set only on success.
+ *  - Strings are UTF-8 or raw file-name bytes, NUL-terminated, and are copied: the caller keeps
+ * what it passes in.
+ *  - All calls are thread-safe. One `struct flashvm` may be shared by any number of threads.
+ *  - The library installs no signal handlers, prints nothing and keeps no global state.
+ */
+#ifndef FLASHVM_H
+#define FLASHVM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FLASHVM_API __attribute__((visibility("default")))
+
+/* ---- errors -------------------------------------------------------------------------------------
+ */
+
+/*
+ * Why a call failed. The `flashvm` command exits with the same numbers (they lie above the exit
+ * codes of signals, 128+n, so that a snippet rarely uses them), and Python has one exception class
+ * for each.
+ */
+enum flashvm_status {
+    FLASHVM_OK = 0,
+    FLASHVM_INVALID_ARGUMENT = 240,   /* the caller asked for something that makes no sense */
+    FLASHVM_NOT_FOUND = 241,          /* a file, image or program that is needed is not there */
+    FLASHVM_IO = 242,                 /* the host's operating system refused or failed */
+    FLASHVM_UNSUPPORTED = 243,        /* the chosen engine cannot enforce what was asked */
+    FLASHVM_ENGINE_UNAVAILABLE = 244, /* no usable engine on this machine */
+    FLASHVM_BOOT_FAILED = 245,        /* the microVM did not come up in time */
+    FLASHVM_GUEST_FAILED = 246,  /* the microVM broke off, or spoke nonsense, before a result */
+    FLASHVM_IMAGE_INVALID = 247, /* an image is damaged, unsafe or lacks Python */
+    FLASHVM_CACHE_UNSAFE = 248,  /* the cache directory is not the caller's own */
+    FLASHVM_CANCELLED = 249,     /* the caller's `interrupted` callback said so */
+    FLASHVM_INTERNAL = 250,      /* a defect of flashVM */
+};
+
+/* Start from `= {0}`; a call that fails replaces the message. Free with flashvm_error_finish(). */
+struct flashvm_error {
+    enum flashvm_status status;
+    char *message; /* what was wrong, why, and what to do; NULL while status is FLASHVM_OK */
+};
+
+FLASHVM_API void flashvm_error_finish(struct flashvm_error *error);
+
+/* A short name such as "invalid-argument". Never NULL; the string is static. */
+FLASHVM_API const char *flashvm_status_name(enum flashvm_status status);
+
+/* ---- the library handle
+ * -------------------------------------------------------------------------- */
+
+/*
+ * Structs that the caller fills begin with `struct_size` and start from their _INIT macro, so that
+ * fields can be added at the end without breaking a program that was compiled earlier.
+ */
+struct flashvm_config {
+    size_t struct_size;
+    const char
+        *data_dir; /* kernel, initramfs and embedded image; NULL: where the library was installed */
+    const char *libexec_dir; /* holds flashvm-jail; NULL: where the library was installed */
+    const char *cache_dir;   /* NULL: $XDG_CACHE_HOME/flashvm or ~/.cache/flashvm */
+    /*
+     * Called at the start of work that may take longer than a moment, in the calling thread, with a
+     * phrase such as "booting a microVM", and with NULL when that work ends. May be NULL.
+     */
+    void (*progress)(void *progress_data, const char *stage);
+    void *progress_data;
+};
+#define FLASHVM_CONFIG_INIT                                                                        \
+    {                                                                                              \
+        .struct_size = sizeof(struct flashvm_config)                                               \
+    }
+
+struct flashvm;
+
+/*
+ * Open the library. Cheap: it looks at nothing but its directories.
+ * @config: NULL for the defaults.
+ */
+FLASHVM_API int flashvm_open(const struct flashvm_config *config, struct flashvm **ret_fvm,
+                             struct flashvm_error *error);
+
+/* Close the library after the last call that uses it. NULL is allowed. Results stay valid. */
+FLASHVM_API void flashvm_close(struct flashvm *fvm);
+
+/* The version as "MAJOR.MINOR.PATCH"; static. */
+FLASHVM_API const char *flashvm_version(void);
+
+/* ---- images
+ * -------------------------------------------------------------------------------------- */
+
+/*
+ * Import the embedded image into the cache, so that the first run need not. Idempotent.
+ * @ret_image_used: NULL, or receives the image's full reference with its digest; free() it.
+ */
+FLASHVM_API int flashvm_prepare_image(struct flashvm *fvm, char **ret_image_used,
+                                      struct flashvm_error *error);
+
+/* ---- runs
+ * ---------------------------------------------------------------------------------------- */
+
+struct flashvm_run_options {
+    size_t struct_size;
+    const char *engine;             /* "auto" or the name of an engine; NULL: "auto" */
+    unsigned cpus;                  /* virtual CPUs, 1 to 64; 0: 1 */
+    unsigned memory_mb;             /* guest memory in MiB, 128 to 1048576; 0: 512 */
+    uint64_t timeout_ms;            /* from the snippet's first instruction; 0: 30000 */
+    const char *workdir;            /* absolute guest path, made if missing; NULL: "/work" */
+    const char *const *env;         /* NULL-terminated "NAME=value" strings; NULL: none */
+    const char *const *python_args; /* NULL-terminated interpreter options; NULL: {"-u"} */
+    const char *const *expect;      /* NULL-terminated globs of artifacts to return; NULL: none */
+    uint64_t max_stdout_bytes;      /* kept of stdout, the rest is counted; 0: 64 MiB */
+    uint64_t max_stderr_bytes;      /* likewise for stderr; 0: 64 MiB */
+    uint64_t max_artifact_bytes;    /* of all artifacts together; 0: 256 MiB */
+    uint32_t max_artifacts;         /* 0: 1000 */
+    /*
+     * How a caller ends a run early. `interrupted` is asked in the calling thread whenever a system
+     * call is interrupted by a signal and whenever `interrupt_fd` becomes readable (it must then
+     * empty the descriptor). If it returns true the microVM is ended at once and the call fails
+     * with FLASHVM_CANCELLED. `interrupted` may be NULL: then a readable descriptor alone cancels.
+     */
+    int interrupt_fd; /* -1: none */
+    bool (*interrupted)(void *interrupted_data);
+    void *interrupted_data;
+};
+#define FLASHVM_RUN_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        .struct_size = sizeof(struct flashvm_run_options), .interrupt_fd = -1                      \
+    }
+
+/* A file that the snippet left under /work. */
+struct flashvm_artifact {
+    const char *guest_path; /* relative to /work; raw bytes, any but '/' and NUL in a component */
+    const char *host_path;  /* a private copy that lives as long as the result */
+    uint64_t size_bytes;
+    char sha256[65]; /* lower-case hex, NUL-terminated */
+};
+
+/* How long each part of the run took, in microseconds. */
+struct flashvm_timings {
+    uint64_t prepare_us; /* choosing an engine, finding or making the root file system */
+    uint64_t boot_us;    /* from spawning the VM until its interpreter waits */
+    uint64_t run_us;     /* from handing over the request until the result has arrived */
+    uint64_t execute_us; /* of that: the snippet, measured in the guest */
+    uint64_t destroy_us; /* ending the VM */
+    uint64_t total_us;
+};
+
+/*
+ * What a run gave. Allocated by the library, read-only for the caller; fields are only ever added
+ * at the end. Free with flashvm_result_free().
+ */
+struct flashvm_result {
+    int exit_code;   /* as a shell sees it: 128+n for death by signal n, 124 for a timeout */
+    int term_signal; /* the signal that ended the snippet, 0 if it exited */
+    bool started;    /* did code of the snippet begin to run? */
+    bool timed_out;  /* ended because timeout_ms was over */
+    const char *stdout_data;
+    size_t stdout_size;
+    uint64_t stdout_bytes; /* written by the snippet; more than stdout_size when truncated */
+    const char *stderr_data;
+    size_t stderr_size;
+    uint64_t stderr_bytes;
+    const struct flashvm_artifact *artifacts;
+    size_t artifact_count;
+    const char *artifacts_note; /* what was left out and why; NULL: nothing was */
+    const char *image_used;     /* "localhost/flashvm:python-basic@sha256:…" */
+    const char *engine;         /* "qemu" */
+    const char *accelerator;    /* "kvm" or "tcg" */
+    struct flashvm_timings timings;
+};
+
+/*
+ * Run a snippet in a fresh microVM. Blocks until the result is complete and the VM is gone.
+ * @options: NULL for the defaults.
+ * @code, @code_size: Python source as it would stand in main.py; any bytes, may be empty.
+ * A snippet that fails (exception, signal, timeout) is a result, not an error.
+ */
+FLASHVM_API int flashvm_run(struct flashvm *fvm, const struct flashvm_run_options *options,
+                            const char *code, size_t code_size, struct flashvm_result **ret_result,
+                            struct flashvm_error *error);
+
+/* Free a result and delete its artifacts' files. NULL is allowed. */
+FLASHVM_API void flashvm_result_free(struct flashvm_result *result);
+
+/* ---- what this machine can do
+ * --------------------------------------------------------------------- */
+
+struct flashvm_engine_report {
+    const char *name; /* "qemu" */
+    bool usable;
+    const char *accelerator; /* what it would use: "kvm" or "tcg"; NULL when not usable */
+    const char *reason;      /* why it is usable, or why not */
+    const char *remedy;      /* what to do about it; NULL when nothing needs doing */
+};
+
+/* Read-only, allocated by the library; fields are only ever added at the end. */
+struct flashvm_doctor {
+    bool krunvm, buildah, skopeo, qemu; /* is the program there? */
+    bool kvm;                           /* does /dev/kvm really run a guest? */
+    bool offline_mode;                  /* FLASHVM_OFFLINE=1 */
+    bool embedded_imported;             /* is the embedded image in the cache? */
+    bool ready;                         /* would a run work? */
+    const char *note;                   /* one sentence for a person */
+    const struct flashvm_engine_report *engines;
+    size_t engine_count;
+    const char *data_dir;
+    const char *cache_dir;
+};
+
+FLASHVM_API int flashvm_doctor(struct flashvm *fvm, struct flashvm_doctor **ret_doctor,
+                               struct flashvm_error *error);
+FLASHVM_API void flashvm_doctor_free(struct flashvm_doctor *doctor);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+static int fail_text(struct flashvm_error *error, enum flashvm_status status, char *message)
+{
+    if (error == NULL) {
+        free(message);
+        return -1;
+    }
+    free(error->message);
+    error->status = status;
+    error->message = message ? message : strdup("out of memory");
+    return -1;
+}
+
+int fvm_fail(struct flashvm_error *error, enum flashvm_status status, const char *format, ...)
+{
+    char *message = NULL;
+    va_list args;
+
+    va_start(args, format);
+    if (vasprintf(&message, format, args) < 0)
+        message = NULL;
+    va_end(args);
+    return fail_text(error, status, message);
+}
+
+int fvm_fail_errno(struct flashvm_error *error, int err, const char *format, ...)
+{
+    cleanup_free char *what = NULL;
+    char *message = NULL;
+    va_list args;
+
+    va_start(args, format);
+    if (vasprintf(&what, format, args) < 0)
+        what = NULL;
+    va_end(args);
+    if (asprintf(&message, "%s: %s", what ? what : "?", strerrordesc_np(err) ?: "unknown error") <
+        0)
+        message = NULL;
+    return fail_text(error, err == ENOENT ? FLASHVM_NOT_FOUND : FLASHVM_IO, message);
+}
+
+int fvm_fail_context(struct flashvm_error *error, const char *format, ...)
+{
+    cleanup_free char *what = NULL;
+    char *message = NULL;
+    va_list args;
+
+    if (error == NULL || error->message == NULL)
+        return -1;
+    va_start(args, format);
+    if (vasprintf(&what, format, args) < 0)
+        what = NULL;
+    va_end(args);
+    if (what == NULL || asprintf(&message, "%s: %s", what, error->message) < 0)
+        return -1; /* the cause alone is better than nothing */
+    return fail_text(error, error->status, message);
+}
+
+int fvm_fail_no_memory(struct flashvm_error *error)
+{
+    return fvm_fail(error, FLASHVM_IO, "the host is out of memory");
+}
+
+int fvm_error_return(struct flashvm_error *own, struct flashvm_error *ret_error)
+{
+    int status = own->status;
+
+    if (ret_error) {
+        flashvm_error_finish(ret_error);
+        *ret_error = *own;
+        *own = (struct flashvm_error){0};
+    } else {
+        flashvm_error_finish(own);
+    }
+    return status;
+}
