@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The frames that host and guest exchange over one byte stream. Both sides compile this file.
+ *
+ * A frame is an 8-byte header (type, three zero bytes, payload length as little-endian u32) and its
+ * payload of at most FVM_FRAME_MAX_PAYLOAD bytes. Both sides treat the other's bytes as hostile: a
+ * bad header ends the conversation, it is never skipped.
+ *
+ *   host                      guest
+ *   SETUP json         ──>              image config: the agent starts the interpreter
+ *                      <──    READY     the interpreter waits
+ *   REQUEST json…      ──>              in as many frames as it needs
+ *   FILE, DATA…, END   ──>              one group per file, main.py first; paths are relative to
+ * /work RUN                ──> STDIN…, STDIN_END  ──> <──    STARTED   code of the snippet begins
+ * to run <──    STDOUT, STDERR … CANCEL (any time)  ──> <──    FILE, DATA…, END   one group per
+ * artifact <──    RESULT json Instead of READY, STARTED or RESULT the guest may send FAILED (a
+ * sentence): the run cannot be done.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+
+enum { FVM_PROTOCOL_VERSION = 1 };
+enum { FVM_FRAME_HEADER_SIZE = 8 };
+enum { FVM_FRAME_MAX_PAYLOAD = 64 * 1024 };
+
+enum fvm_frame_type {
+    FVM_FRAME_SETUP = 1,
+    FVM_FRAME_REQUEST,
+    FVM_FRAME_RUN,
+    FVM_FRAME_STDIN,
+    FVM_FRAME_STDIN_END,
+    FVM_FRAME_CANCEL,
+    FVM_FRAME_FILE,      /* u64 size, then the path's bytes */
+    FVM_FRAME_FILE_DATA, /* the next bytes of the file begun last */
+    FVM_FRAME_FILE_END,
+    FVM_FRAME_READY,
+    FVM_FRAME_STARTED,
+    FVM_FRAME_STDOUT,
+    FVM_FRAME_STDERR,
+    FVM_FRAME_RESULT,
+    FVM_FRAME_FAILED,
+    FVM_FRAME_TYPE_END, /* one past the last type */
+};
+
+struct fvm_frame {
+    enum fvm_frame_type type;
+    const char *payload; /* points into the decoder; valid until its next call */
+    size_t size;
+};
+
+/* Write the header of a frame whose payload has `size` bytes (at most FVM_FRAME_MAX_PAYLOAD). */
+void fvm_frame_encode_header(enum fvm_frame_type type, size_t size,
+                             uint8_t ret_header[FVM_FRAME_HEADER_SIZE]);
+
+/* Collects bytes as they come and gives out whole frames. Starts from {0}. */
+struct fvm_frame_decoder {
+    struct fvm_buffer pending;
+    size_t consumed; /* bytes at the front of pending that were given out already */
+};
+
+/* Return: 0, or -1 when memory is exhausted. */
+int fvm_frame_decoder_feed(struct fvm_frame_decoder *decoder, const void *data, size_t size);
+
+/* Return: 1 and *ret_frame, 0 when more bytes are needed, -1 when the bytes are no frame. */
+int fvm_frame_decoder_next(struct fvm_frame_decoder *decoder, struct fvm_frame *ret_frame);
+
+void fvm_frame_decoder_finish(struct fvm_frame_decoder *decoder);
+
+/* The payload of FVM_FRAME_FILE. */
+enum { FVM_FILE_PATH_MAX = 4096 };
+
+/*
+ * Take a FILE frame apart and check its path: relative, at most FVM_FILE_PATH_MAX bytes, no empty,
+ * "." or ".." component, no component over 255 bytes, no NUL.
+ * @ret_path: NUL-terminated copy.
+ * Return: 0, or -1 when the payload is not of this form.
+ */
+int fvm_frame_parse_file(const struct fvm_frame *frame, uint64_t *ret_size,
+                         char ret_path[FVM_FILE_PATH_MAX + 1]);
+
+/* The reverse. Return: the payload's size, or 0 when the path is too long. */
+size_t fvm_frame_format_file(uint64_t size, const char *path,
+                             char ret_payload[8 + FVM_FILE_PATH_MAX]);
