@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+#include "interpreter.h"
+
+#include <endian.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "log.h"
+#include "system.h"
+
+enum { CONTROL_FD = 3 }; /* in the child */
+enum { DEFAULT_UID = 1000 };
+
+#define MAIN_DIRECTORY "/work"
+#define MAIN_NAME      "main.py"
+#define MAIN_PATH      MAIN_DIRECTORY "/" MAIN_NAME
+
+/* What the child calls its main.py: as a user who is in /work would. */
+static const char *main_argument(const char *workdir)
+{
+    return strcmp(workdir, MAIN_DIRECTORY) == 0 ? MAIN_NAME : MAIN_PATH;
+}
+
+/* One line of the image's /etc/passwd, by name or by uid. The image's NSS is not consulted. */
+static bool find_passwd(const char *name, uid_t uid, struct account *account)
+{
+    cleanup_file FILE *file = fopen("/etc/passwd", "re");
+    struct passwd *entry;
+
+    while (file && (entry = fgetpwent(file)) != NULL) {
+        if (name ? strcmp(entry->pw_name, name) != 0 : entry->pw_uid != uid)
+            continue;
+        account->uid = entry->pw_uid;
+        account->gid = entry->pw_gid;
+        snprintf(account->home, sizeof account->home, "%s", entry->pw_dir);
+        return true;
+    }
+    return false;
+}
+
+static bool parse_id(const char *text, size_t length, unsigned *ret_id)
+{
+    char *end;
+    unsigned long id = strtoul(text, &end, 10);
+
+    if (length == 0 || end != text + length || id >= UINT32_MAX)
+        return false;
+    *ret_id = (unsigned)id;
+    return true;
+}
+
+void account_find(const char *user, struct account *ret_account)
+{
+    size_t name_length = strcspn(user, ":");
+    const char *group = user[name_length] ? user + name_length + 1 : "";
+    struct account account = {.uid = DEFAULT_UID, .gid = DEFAULT_UID, .home = MAIN_DIRECTORY};
+    char name[64];
+    unsigned id;
+
+    snprintf(name, sizeof name, "%.*s", (int)name_length, user);
+    if (parse_id(user, name_length, &id)) {
+        account.uid = account.gid = id;
+        find_passwd(NULL, id, &account);
+    } else {
+        find_passwd(name, 0, &account);
+    }
+    if (parse_id(group, strlen(group), &id))
+        account.gid = id;
+    if (account.uid == 0) {
+        account = (struct account){.uid = DEFAULT_UID, .gid = DEFAULT_UID, .home = MAIN_DIRECTORY};
+        find_passwd(NULL, DEFAULT_UID, &account);
+    }
+    if (account.gid == 0)
+        account.gid = DEFAULT_UID;
+    *ret_account = account;
+}
+
+static const char *find_variable(const char *const *env, const char *name)
+{
+    size_t length = strlen(name);
+
+    for (size_t i = 0; env[i]; i++)
+        if (strncmp(env[i], name, length) == 0 && env[i][length] == '=')
+            return env[i] + length + 1;
+    return NULL;
+}
+
+char *interpreter_find(const struct setup *setup)
+{
+    const char *search = find_variable(setup->env, "PATH") ?: "/usr/local/bin:/usr/bin:/bin";
+
+    while (*search) {
+        size_t length = strcspn(search, ":");
+        char *path = NULL;
+
+        if (length > 0 && asprintf(&path, "%.*s/python3", (int)length, search) > 0 &&
+            access(path, X_OK) == 0)
+            return path;
+        free(path);
+        search += length + (search[length] == ':');
+    }
+    return NULL;
+}
+
+/* An environment being put together: later values of a name replace earlier ones. */
+struct environment {
+    const char *entries[4096];
+    size_t count;
+};
+
+static void environment_set(struct environment *environment, const char *entry)
+{
+    size_t name_length = strcspn(entry, "=");
+    size_t i = 0;
+
+    while (i < environment->count && (strncmp(environment->entries[i], entry, name_length) != 0 ||
+                                      environment->entries[i][name_length] != '='))
+        i++;
+    if (i == sizeof environment->entries / sizeof *environment->entries - 1)
+        return; /* the host refuses requests with so many */
+    environment->entries[i] = entry;
+    if (i == environment->count)
+        environment->count++;
+}
+
+static void environment_set_list(struct environment *environment, const char *const *entries)
+{
+    for (size_t i = 0; entries[i]; i++)
+        environment_set(environment, entries[i]);
+}
+
+struct pipes {
+    int in[2], out[2], err[2], control[2];
+};
+
+static void pipes_close(struct pipes *pipes)
+{
+    int *all = pipes->in;
+
+    for (size_t i = 0; i < sizeof *pipes / sizeof *all; i++)
+        fvm_cleanup_close(&all[i]);
+}
+
+static int pipes_open(struct pipes *pipes)
+{
+    memset(pipes, -1, sizeof *pipes);
+    if (pipe2(pipes->in, O_CLOEXEC) < 0 || pipe2(pipes->out, O_CLOEXEC) < 0 ||
+        pipe2(pipes->err, O_CLOEXEC) < 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pipes->control) < 0) {
+        pipes_close(pipes);
+        return -1;
+    }
+    return 0;
+}
+
+/* In the child: become the account and the program. Does not return. */
+static void child_exec(const struct pipes *pipes, const struct account *account, bool keep_control,
+                       const char *directory, const char *const *argv, const char *const *envp)
+{
+    const struct rlimit no_core = {0, 0};
+    cleanup_close int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL); /* the agent ignores it, and that would be inherited */
+    /* The out-of-memory killer must take the snippet, never the agent. */
+    if (score < 0 || write(score, "500", 3) < 0)
+        agent_die_errno("cannot set oom_score_adj");
+    setrlimit(RLIMIT_CORE, &no_core);
+    setsid();
+    if (dup2(pipes->in[0], 0) < 0 || dup2(pipes->out[1], 1) < 0 || dup2(pipes->err[1], 2) < 0)
+        _exit(126);
+    /* Without a zygote the control end closes by itself at exec: the program's code begins. */
+    if (keep_control && dup2(pipes->control[1], CONTROL_FD) < 0)
+        _exit(126);
+    if (setgroups(0, NULL) < 0 || setresgid(account->gid, account->gid, account->gid) < 0 ||
+        setresuid(account->uid, account->uid, account->uid) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+        dprintf(2, "flashvm: cannot become uid %u: %s\n", account->uid, strerror(errno));
+        _exit(126);
+    }
+    if (chdir(directory) < 0) {
+        dprintf(2, "flashvm: cannot enter workdir %s: %s\n", directory, strerror(errno));
+        _exit(126);
+    }
+    execve(argv[0], (char *const *)argv, (char *const *)envp);
+    dprintf(2, "flashvm: cannot start %s: %s\n", argv[0], strerror(errno));
+    _exit(127);
+}
+
+static int spawn(const struct account *account, bool keep_control, const char *directory,
+                 const char *const *argv, const char *const *envp,
+                 struct interpreter *ret_interpreter)
+{
+    struct pipes pipes;
+    pid_t pid;
+
+    if (pipes_open(&pipes) < 0)
+        return -1;
+    pid = fork();
+    if (pid < 0) {
+        pipes_close(&pipes);
+        return -1;
+    }
+    if (pid == 0)
+        child_exec(&pipes, account, keep_control, directory, argv, envp);
+    *ret_interpreter = (struct interpreter){
+        .pid = pid,
+        .stdin_fd = steal_fd(&pipes.in[1]),
+        .stdout_fd = steal_fd(&pipes.out[0]),
+        .stderr_fd = steal_fd(&pipes.err[0]),
+        .control_fd = steal_fd(&pipes.control[0]),
+    };
+    pipes_close(&pipes);
+    fcntl(ret_interpreter->stdin_fd, F_SETFL, O_NONBLOCK);
+    fcntl(ret_interpreter->stdout_fd, F_SETFL, O_NONBLOCK);
+    fcntl(ret_interpreter->stderr_fd, F_SETFL, O_NONBLOCK);
+    return 0;
+}
+
+/* The variables that every snippet starts with: the image's, HOME and USER of the account. */
+static int base_environment(const struct setup *setup, const struct account *account,
+                            struct environment *environment, char **ret_home)
+{
+    if (asprintf(ret_home, "HOME=%s", account->home) < 0)
+        return -1;
+    environment_set(environment, "PATH=/usr/local/bin:/usr/bin:/bin");
+    environment_set(environment, "LANG=C.UTF-8");
+    environment_set(environment, *ret_home);
+    environment_set_list(environment, setup->env);
+    return 0;
+}
+
+int interpreter_start_zygote(const char *program, const struct setup *setup,
+                             const struct account *account, struct interpreter *ret_interpreter)
+{
+    /* The full path: sys.path[0] is computed from it after the request may have changed directory.
+     */
+    const char *const argv[] = {program, "-u", MAIN_PATH, NULL};
+    const char *inherited = find_variable(setup->env, "PYTHONPATH");
+    struct environment environment = {0};
+    cleanup_free char *home = NULL, *path = NULL, *control = NULL;
+
+    if (base_environment(setup, account, &environment, &home) < 0 ||
+        asprintf(&path, "PYTHONPATH=" ZYGOTE_DIRECTORY "%s%s", inherited ? ":" : "",
+                 inherited ? inherited : "") < 0 ||
+        asprintf(&control, "FLASHVM_CONTROL_FD=%d", CONTROL_FD) < 0)
+        return -1;
+    environment_set(&environment, path);
+    environment_set(&environment, control);
+    return spawn(account, true, MAIN_DIRECTORY, argv, environment.entries, ret_interpreter);
+}
+
+int interpreter_become(struct interpreter *zygote, const struct request *request)
+{
+    const char *main_name = main_argument(request->workdir);
+    cleanup_buffer struct fvm_buffer message = {0};
+    uint32_t length = 0;
+    const char *next;
+    size_t left;
+
+    /* Length first (set below), then NUL-separated fields. */
+    if (fvm_buffer_append(&message, &length, sizeof length) < 0 ||
+        fvm_buffer_append(&message, request->workdir, strlen(request->workdir) + 1) < 0 ||
+        fvm_buffer_append(&message, main_name, strlen(main_name)) < 0)
+        return -1;
+    for (size_t i = 0; request->env[i]; i++)
+        if (fvm_buffer_append(&message, "", 1) < 0 ||
+            fvm_buffer_append(&message, request->env[i], strlen(request->env[i])) < 0)
+            return -1;
+    length = htole32((uint32_t)(message.size - sizeof length));
+    memcpy(message.data, &length, sizeof length);
+    next = message.data;
+    left = message.size;
+    while (left > 0) {
+        ssize_t count = send(zygote->control_fd, next, left, MSG_NOSIGNAL);
+
+        if (count < 0)
+            return -1;
+        next += count;
+        left -= (size_t)count;
+    }
+    return 0;
+}
+
+int interpreter_exec(const char *program, const struct setup *setup, const struct account *account,
+                     const struct request *request, struct interpreter *ret_interpreter)
+{
+    struct environment environment = {0};
+    cleanup_free char *home = NULL;
+    cleanup_free const char **argv = NULL;
+    size_t argc = 0;
+
+    while (request->python_args[argc])
+        argc++;
+    argv = calloc(argc + 3, sizeof *argv);
+    if (argv == NULL || base_environment(setup, account, &environment, &home) < 0)
+        return -1;
+    argv[0] = program;
+    memcpy(argv + 1, request->python_args, argc * sizeof *argv);
+    argv[argc + 1] = main_argument(request->workdir);
+    environment_set_list(&environment, request->env);
+    return spawn(account, false, request->workdir, argv, environment.entries, ret_interpreter);
+}
+
+void interpreter_close(struct interpreter *interpreter)
+{
+    int *all[] = {&interpreter->stdin_fd, &interpreter->stdout_fd, &interpreter->stderr_fd,
+                  &interpreter->control_fd};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        fvm_cleanup_close(all[i]);
+        *all[i] = -1;
+    }
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent: PID 1 of every guest. It makes the machine ready, starts the interpreter, and speaks
+ * to the host. It is the only process that holds the channel, and the snippet runs as another user,
+ * so a snippet cannot forge a result while the guest's kernel holds.
+ */
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include "files.h"
+#include "log.h"
+#include "serve.h"
+#include "system.h"
+
+static void receive_setup(struct service *service)
+{
+    struct fvm_frame frame;
+    const char *wrong;
+
+    channel_receive(&service->channel, &frame);
+    if (frame.type != FVM_FRAME_SETUP)
+        agent_die("the host did not begin with SETUP");
+    wrong = setup_parse(frame.payload, frame.size, &service->setup);
+    if (wrong)
+        agent_die("%s", wrong);
+}
+
+/* SIGCHLD comes through a descriptor, so that the event loop can wait for everything in one place.
+ */
+static int block_signals(void)
+{
+    sigset_t child;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &child, NULL) < 0)
+        agent_die_errno("sigprocmask");
+    return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int main(void)
+{
+    static struct service service;
+
+    system_start();
+    service.channel.fd = system_open_port();
+    system_enter_root();
+    service.signal_fd = block_signals();
+    receive_setup(&service);
+    account_find(service.setup.user, &service.account);
+    work_directory_make(&service.account);
+    service_prepare(&service);
+    service_run(&service);
+}

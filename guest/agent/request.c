@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+
+static const char **string_list(const json_t *array)
+{
+    const char **list;
+    json_t *item;
+    size_t i;
+
+    if (!json_is_array(array))
+        return NULL;
+    list = calloc(json_array_size(array) + 1, sizeof *list);
+    json_array_foreach(array, i, item)
+    {
+        if (list == NULL || !json_is_string(item)) {
+            free(list);
+            return NULL;
+        }
+        list[i] = json_string_value(item);
+    }
+    return list;
+}
+
+static bool parse_hex(const char *text, uint8_t *ret_bytes, size_t size)
+{
+    if (text == NULL || strlen(text) != 2 * size)
+        return false;
+    for (size_t i = 0; i < size; i++) {
+        char digits[3] = {text[2 * i], text[2 * i + 1], '\0'}, *end;
+
+        ret_bytes[i] = (uint8_t)strtoul(digits, &end, 16);
+        if (*end != '\0')
+            return false;
+    }
+    return true;
+}
+
+/* A non-negative whole number, or 0 when it is missing or something else. */
+static uint64_t number(const json_t *object, const char *name)
+{
+    json_int_t value = json_integer_value(json_object_get(object, name));
+
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+const char *setup_parse(const char *data, size_t size, struct setup *ret_setup)
+{
+    json_t *json = json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
+    struct setup setup = {
+        .json = json,
+        .env = string_list(json_object_get(json, "env")),
+        .user = json_string_value(json_object_get(json, "user")),
+    };
+
+    if (setup.env == NULL || setup.user == NULL)
+        return "the host's SETUP has no valid env and user";
+    *ret_setup = setup;
+    return NULL;
+}
+
+const char *request_parse(const char *data, size_t size, struct request *ret_request)
+{
+    json_t *json = json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
+    struct request request = {
+        .json = json,
+        .python_args = string_list(json_object_get(json, "python_args")),
+        .env = string_list(json_object_get(json, "env")),
+        .expect = string_list(json_object_get(json, "expect")),
+        .workdir = json_string_value(json_object_get(json, "workdir")),
+        .timeout_ms = number(json, "timeout_ms"),
+        .max_artifact_bytes = number(json, "max_artifact_bytes"),
+        .max_artifacts = number(json, "max_artifacts"),
+        .clock_ns = (int64_t)number(json, "clock_ns"),
+    };
+
+    if (request.python_args == NULL || request.env == NULL || request.expect == NULL ||
+        request.workdir == NULL || request.workdir[0] != '/')
+        return "the host's REQUEST lacks valid python_args, env, expect or workdir";
+    if (request.timeout_ms == 0 || request.clock_ns == 0)
+        return "the host's REQUEST lacks timeout_ms or clock_ns";
+    if (!parse_hex(json_string_value(json_object_get(json, "seed")), request.seed,
+                   sizeof request.seed))
+        return "the host's REQUEST lacks a seed";
+    *ret_request = request;
+    return NULL;
+}
+
+bool request_fits_zygote(const struct request *request)
+{
+    /* What the interpreter or the dynamic linker reads once, when it starts. */
+    static const char *const read_at_start[] = {
+        "PYTHON", "LD_", "LC_ALL=", "LC_CTYPE=", "LANG=", "LOCPATH=", "GLIBC_TUNABLES=", "MALLOC_",
+    };
+
+    if (request->python_args[0] == NULL || strcmp(request->python_args[0], "-u") != 0 ||
+        request->python_args[1] != NULL)
+        return false;
+    for (size_t i = 0; request->env[i]; i++)
+        for (size_t j = 0; j < sizeof read_at_start / sizeof *read_at_start; j++)
+            if (strncmp(request->env[i], read_at_start[j], strlen(read_at_start[j])) == 0)
+                return false;
+    return true;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* The JSON that the host sends: SETUP (once, the image) and REQUEST (the run). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Strings live as long as the struct. */
+struct setup {
+    void *json;
+    const char **env; /* of the image: NULL-terminated "NAME=value" */
+    const char *user; /* "uid[:gid]" or names; "" for the default */
+};
+
+struct request {
+    void *json;
+    const char **python_args;
+    const char **env;
+    const char **expect;
+    const char *workdir;
+    uint64_t timeout_ms;
+    uint64_t max_artifact_bytes;
+    uint64_t max_artifacts;
+    int64_t clock_ns;
+    uint8_t seed[32];
+};
+
+/* Return: NULL, or what is wrong with the JSON (static text). */
+const char *setup_parse(const char *data, size_t size, struct setup *ret_setup);
+const char *request_parse(const char *data, size_t size, struct request *ret_request);
+
+/* Can the waiting interpreter serve this request, or must a real one be started with its options?
+ */
+bool request_fits_zygote(const struct request *request);

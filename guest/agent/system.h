@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* The machine around the snippet: modules, file systems, devices, kernel settings. */
+#pragma once
+
+#include <stdint.h>
+
+/* Mount what the agent itself needs in the initramfs, and load the modules of /modules/order. */
+void system_start(void);
+
+/*
+ * Open the virtio-serial port called "flashvm". Must come before system_enter_root(): the snippet's
+ * /dev has no such device.
+ */
+int system_open_port(void);
+
+/* Put the image's root (squashfs on /dev/vda under a tmpfs overlay) in place and enter it. */
+void system_enter_root(void);
+
+/* Set the wall clock and mix `seed` into the kernel's generator. Return: 0, or -1 with errno. */
+int system_set_clock(int64_t realtime_ns);
+int system_reseed(const uint8_t *seed, unsigned size);
+
+/* Where the zygote's sitecustomize.py lies once the root is entered. */
+#define ZYGOTE_DIRECTORY "/run/flashvm"
