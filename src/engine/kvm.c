@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/kvm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/files.h"
+#include "base/process.h"
+
+/* The program has a deadline of its own; this one is for a kernel that does not let go of it. */
+enum { DEADLINE_MS = 2000 };
+
+void fvm_kvm_init(struct fvm_kvm *kvm)
+{
+    *kvm = (struct fvm_kvm){0};
+    pthread_mutex_init(&kvm->lock, NULL);
+}
+
+void fvm_kvm_finish(struct fvm_kvm *kvm)
+{
+    pthread_mutex_destroy(&kvm->lock);
+}
+
+/* Read the line that the probe prints before its end. Return: its length, 0 for none in time. */
+static size_t read_answer(int fd, char *line, size_t size)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    ssize_t count;
+    int ready;
+
+    do
+        ready = poll(&wait, 1, DEADLINE_MS);
+    while (ready < 0 && errno == EINTR);
+    count = ready == 1 ? read(fd, line, size - 1) : 0;
+    if (count < 0)
+        count = 0;
+    line[count] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    return strlen(line);
+}
+
+static void ask(struct fvm_kvm *kvm, const char *libexec_dir)
+{
+    cleanup_free char *program = fvm_format("%s/flashvm-probe-kvm", libexec_dir);
+    const char *argv[] = {program, NULL};
+    struct flashvm_error error = {0};
+    int answer[2];
+    pid_t pid;
+
+    if (access("/dev/kvm", F_OK) < 0) {
+        snprintf(kvm->reason, sizeof kvm->reason, "there is no /dev/kvm");
+        return;
+    }
+    if (program == NULL || pipe2(answer, O_CLOEXEC) < 0) {
+        snprintf(kvm->reason, sizeof kvm->reason, "cannot make a pipe: %s", strerror(errno));
+        return;
+    }
+    if (fvm_process_start(argv, (const int[]){-1, answer[1], -1}, 3, &pid, &error) < 0) {
+        snprintf(kvm->reason, sizeof kvm->reason, "%s", error.message);
+    } else {
+        if (read_answer(answer[0], kvm->reason, sizeof kvm->reason) == 0)
+            snprintf(kvm->reason, sizeof kvm->reason, "it gave no answer within %d ms",
+                     DEADLINE_MS);
+        kill(pid, SIGKILL);
+        fvm_process_wait(pid);
+    }
+    close(answer[0]);
+    close(answer[1]);
+    flashvm_error_finish(&error);
+    kvm->usable = strcmp(kvm->reason, "usable") == 0;
+    if (kvm->usable)
+        kvm->reason[0] = '\0';
+}
+
+bool fvm_kvm_is_usable(struct fvm_kvm *kvm, const char *libexec_dir)
+{
+    bool usable;
+
+    pthread_mutex_lock(&kvm->lock);
+    if (!kvm->known)
+        ask(kvm, libexec_dir);
+    kvm->known = true;
+    usable = kvm->usable;
+    pthread_mutex_unlock(&kvm->lock);
+    return usable;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Does /dev/kvm really run guests? Asked once per library handle, by a child process with a
+ * deadline. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+
+struct fvm_kvm {
+    pthread_mutex_t lock;
+    bool known;
+    bool usable;
+    char reason[200]; /* why not; "" when usable */
+};
+
+void fvm_kvm_init(struct fvm_kvm *kvm);
+void fvm_kvm_finish(struct fvm_kvm *kvm);
+
+/* Find out, or return what is known. Takes up to two seconds the first time. */
+bool fvm_kvm_is_usable(struct fvm_kvm *kvm, const char *libexec_dir);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "engine/engine.h"
+#include "engine/qemu.h"
+
+const struct fvm_engine *const fvm_engines[] = {&fvm_engine_qemu, NULL};
+
+void fvm_probe_finish(struct fvm_probe *probe)
+{
+    free(probe->reason);
+    free(probe->remedy);
+    *probe = (struct fvm_probe){0};
+}
+
+static int probe_one(struct fvm_host *host, const struct fvm_engine *engine,
+                     const char **ret_accelerator, struct flashvm_error *error)
+{
+    __attribute__((cleanup(fvm_probe_finish))) struct fvm_probe probe = {0};
+
+    if (engine->probe(host, &probe, error) < 0)
+        return -1;
+    if (!probe.usable)
+        return fvm_fail(error, FLASHVM_ENGINE_UNAVAILABLE, "the engine %s is not usable: %s%s%s",
+                        engine->name, probe.reason, probe.remedy ? ". " : "",
+                        probe.remedy ? probe.remedy : "");
+    *ret_accelerator = probe.accelerator;
+    return 0;
+}
+
+static int fail_unknown(const char *name, struct flashvm_error *error)
+{
+    cleanup_buffer struct fvm_buffer names = {0};
+
+    for (size_t i = 0; fvm_engines[i]; i++) {
+        fvm_buffer_append(&names, ", ", 2);
+        fvm_buffer_append(&names, fvm_engines[i]->name, strlen(fvm_engines[i]->name));
+    }
+    return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                    "there is no engine called \"%s\"; it can be auto%s", name,
+                    names.data ? names.data : "");
+}
+
+int fvm_engine_select(struct fvm_host *host, const char *name, const struct fvm_engine **ret_engine,
+                      const char **ret_accelerator, struct flashvm_error *error)
+{
+    bool automatic = strcmp(name, "auto") == 0;
+
+    for (size_t i = 0; fvm_engines[i]; i++) {
+        if (!automatic && strcmp(name, fvm_engines[i]->name) != 0)
+            continue;
+        if (probe_one(host, fvm_engines[i], ret_accelerator, error) == 0) {
+            *ret_engine = fvm_engines[i];
+            return 0;
+        }
+        if (!automatic || fvm_engines[i + 1] == NULL)
+            return -1;
+    }
+    return fail_unknown(name, error);
+}

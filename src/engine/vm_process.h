@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Starting the process of a VM. It runs under flashvm-jail, which takes its privileges away and
+ * ends it when the caller's process ends, whichever thread started it (PR_SET_PDEATHSIG alone
+ * follows the thread).
+ */
+#pragma once
+
+#include "engine/engine.h"
+
+/* The descriptors that the VM's program finds open. */
+enum {
+    FVM_VM_CHANNEL_FD = 4,
+    FVM_VM_FIRST_FILE_FD = 5, /* files[0], then the others in order */
+    FVM_VM_FILES_MAX = 4,
+};
+
+struct fvm_vm_program {
+    const char *const *argv; /* argv[0] is a path */
+    const int *files;        /* descriptors to hand over; the caller keeps its own */
+    size_t file_count;
+    uint64_t memory_bytes_max; /* address space left to the program; 0: no limit */
+    const char *keep_group_of; /* a device whose group the program keeps ("/dev/kvm"); NULL: none */
+    const char *scratch_dir;
+};
+
+int fvm_vm_process_start(const struct fvm_host *host, const struct fvm_vm_program *program,
+                         struct fvm_vm *ret_vm, struct flashvm_error *error);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * flashvm-jail: runs the program of one VM with as few rights as it can do with, and ends it when
+ * the caller is gone.
+ *
+ *     flashvm-jail [--memory-max BYTES] [--keep-group-of DEVICE] [--scratch-dir DIR] -- PROGRAM
+ * ARGS…
+ *
+ * Descriptor 3 is the control socket: "q" on it ends the program. So does its end, or the end of
+ * the caller's process, and then DIR is removed as well. Descriptors 0 to 2 and 4 to 15 go to the
+ * program.
+ *
+ * Two processes, because each way of dying with somebody has a gap. PR_SET_PDEATHSIG follows the
+ * thread that spawned us, which may be any of the caller's. A socket's end is late when the caller
+ * has forked, and a VM's program would not notice it. So this process, which has a single thread,
+ * waits for the end of the caller's process (a pidfd) and of the socket, and the program is tied to
+ * it by PR_SET_PDEATHSIG.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/files.h"
+#include "jail/confine.h"
+
+enum { CONTROL_FD = 3, LAST_PROGRAM_FD = 15 };
+
+static void die(const char *what)
+{
+    fprintf(stderr, "flashvm-jail: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static void parse(int argc, char **argv, struct confinement *ret_confinement,
+                  const char **ret_scratch_dir)
+{
+    static const struct option options[] = {
+        {"memory-max", required_argument, NULL, 'm'},
+        {"keep-group-of", required_argument, NULL, 'g'},
+        {"scratch-dir", required_argument, NULL, 'c'},
+        {0},
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+        switch (option) {
+        case 'm':
+            ret_confinement->memory_bytes_max = strtoull(optarg, NULL, 10);
+            break;
+        case 'g':
+            ret_confinement->keep_group_of = optarg;
+            break;
+        case 'c':
+            *ret_scratch_dir = optarg;
+            break;
+        default:
+            exit(2);
+        }
+    }
+    if (optind == argc) {
+        fprintf(stderr,
+                "flashvm-jail: no program given (this is a part of flashVM, not a command)\n");
+        exit(2);
+    }
+}
+
+static void run_program(const struct confinement *confinement, pid_t parent, char **argv)
+{
+    close(CONTROL_FD);
+    confine(confinement);
+    /* After the change of user, which clears it. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        die("cannot tie the VM to its jail");
+    if (getppid() != parent)
+        _exit(1); /* the jail died before that was in force */
+    execv(argv[0], argv);
+    die(argv[0]);
+}
+
+/* Wait until the program ends or must be ended. Return: is the caller gone? */
+static bool watch(pid_t program, int caller_fd)
+{
+    int program_fd = (int)syscall(SYS_pidfd_open, program, 0);
+    struct pollfd polls[] = {
+        {.fd = CONTROL_FD, .events = POLLIN},
+        {.fd = caller_fd, .events = POLLIN},
+        {.fd = program_fd, .events = POLLIN},
+    };
+    char byte;
+
+    if (program_fd < 0)
+        die("cannot watch the VM");
+    while (poll(polls, sizeof polls / sizeof *polls, -1) < 0)
+        if (errno != EINTR)
+            die("poll");
+    if (polls[0].revents == 0 && polls[1].revents == 0)
+        return false; /* the program ended by itself */
+    return recv(CONTROL_FD, &byte, 1, MSG_DONTWAIT) != 1;
+}
+
+/* A pidfd (O_CLOEXEC by birth) out of the way of the program's descriptors; -1 if the caller is
+ * gone. */
+static int open_caller(pid_t caller)
+{
+    int low = (int)syscall(SYS_pidfd_open, caller, 0);
+    int fd = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, LAST_PROGRAM_FD + 1);
+
+    if (low >= 0)
+        close(low);
+    return fd;
+}
+
+int main(int argc, char **argv)
+{
+    struct confinement confinement = {0};
+    const char *scratch_dir = NULL;
+    pid_t caller = getppid();
+    pid_t self = getpid(), program;
+    bool caller_gone;
+    int caller_fd;
+
+    parse(argc, argv, &confinement, &scratch_dir);
+    /* The caller is any program; some of its descriptors may have come along. */
+    if (syscall(SYS_close_range, LAST_PROGRAM_FD + 1, ~0U, 0) < 0)
+        die("cannot close descriptors");
+    caller_fd = open_caller(caller);
+    program = fork();
+    if (program < 0)
+        die("cannot fork");
+    if (program == 0)
+        run_program(&confinement, self, argv + optind);
+    /* Only the program may hold these: their ends tell the caller about it, not about us. */
+    for (int fd = 0; fd <= LAST_PROGRAM_FD; fd++)
+        if (fd != CONTROL_FD)
+            close(fd);
+    caller_gone = caller_fd < 0 || getppid() != caller || watch(program, caller_fd);
+    kill(program, SIGKILL);
+    while (waitpid(program, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (caller_gone && scratch_dir)
+        fvm_remove_tree(scratch_dir);
+    return 0;
+}
