@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/library.h"
+#include "base/cleanup.h"
+#include "base/files.h"
+#include "image/image.h"
+
+enum { ENGINES_MAX = 8 };
+
+/* The caller sees `public`; the rest is what it points to. */
+struct doctor {
+    struct flashvm_doctor public;
+    struct flashvm_engine_report reports[ENGINES_MAX];
+    struct fvm_probe probes[ENGINES_MAX];
+    char *note, *data_dir, *cache_dir;
+};
+
+static bool is_installed(const char *program)
+{
+    cleanup_free char *path = fvm_find_program(program);
+
+    return path != NULL;
+}
+
+static int probe_engines(struct flashvm *fvm, struct doctor *doctor, struct flashvm_error *error)
+{
+    for (size_t i = 0; fvm_engines[i] && i < ENGINES_MAX; i++) {
+        struct fvm_probe *probe = &doctor->probes[i];
+
+        if (fvm_engines[i]->probe(&fvm->host, probe, error) < 0)
+            return -1;
+        doctor->reports[i] = (struct flashvm_engine_report){
+            .name = fvm_engines[i]->name,
+            .usable = probe->usable,
+            .accelerator = probe->accelerator,
+            .reason = probe->reason,
+            .remedy = probe->remedy,
+        };
+        doctor->public.ready |= probe->usable;
+        doctor->public.engine_count = i + 1;
+    }
+    doctor->public.engines = doctor->reports;
+    return 0;
+}
+
+/* One sentence: the first thing that keeps a run from working, or that all is well. */
+static char *make_note(struct flashvm *fvm, struct doctor *doctor)
+{
+    const struct flashvm_engine_report *first = &doctor->reports[0];
+    struct flashvm_error error = {0};
+    cleanup_free char *cache = NULL;
+    cleanup_free char *layout = fvm_format("%s/oci/index.json", fvm->data_dir);
+    char *note;
+
+    if (fvm_cache_open(fvm->cache_dir, &cache, &error) < 0) {
+        doctor->public.ready = false;
+        note = fvm_format("Not ready: %s", error.message);
+    } else if (!doctor->public.ready) {
+        note = fvm_format("Not ready: %s. %s", first->reason, first->remedy ? first->remedy : "");
+    } else if (layout == NULL || access(layout, R_OK) < 0) {
+        doctor->public.ready = false;
+        note =
+            fvm_format("Not ready: the embedded image is missing in %s. Make it with: make guest",
+                       fvm->data_dir);
+    } else {
+        doctor->public.embedded_imported = fvm_image_is_cached(fvm->data_dir, cache);
+        note = fvm_format("Ready: engine %s, accelerator %s%s", first->name, first->accelerator,
+                          doctor->public.embedded_imported
+                              ? "."
+                              : "; the embedded image will be imported by the first run.");
+    }
+    doctor->cache_dir = steal_pointer(cache);
+    flashvm_error_finish(&error);
+    return note;
+}
+
+static bool is_offline(void)
+{
+    const char *value = getenv("FLASHVM_OFFLINE");
+
+    return value && strcmp(value, "1") == 0;
+}
+
+int flashvm_doctor(struct flashvm *fvm, struct flashvm_doctor **ret_doctor,
+                   struct flashvm_error *error)
+{
+    struct doctor *doctor = calloc(1, sizeof *doctor);
+    struct flashvm_error own = {0};
+
+    if (doctor == NULL) {
+        fvm_fail_no_memory(&own);
+        return fvm_error_return(&own, error);
+    }
+    if (probe_engines(fvm, doctor, &own) < 0) {
+        flashvm_doctor_free(&doctor->public);
+        return fvm_error_return(&own, error);
+    }
+    doctor->public.krunvm = is_installed("krunvm");
+    doctor->public.buildah = is_installed("buildah");
+    doctor->public.skopeo = is_installed("skopeo");
+    doctor->public.qemu = is_installed("qemu-system-x86_64");
+    doctor->public.kvm = fvm_kvm_is_usable(&fvm->host.kvm, fvm->libexec_dir);
+    doctor->public.offline_mode = is_offline();
+    doctor->note = make_note(fvm, doctor);
+    doctor->data_dir = strdup(fvm->data_dir);
+    if (doctor->note == NULL || doctor->data_dir == NULL) {
+        flashvm_doctor_free(&doctor->public);
+        fvm_fail_no_memory(&own);
+        return fvm_error_return(&own, error);
+    }
+    doctor->public.note = doctor->note;
+    doctor->public.data_dir = doctor->data_dir;
+    doctor->public.cache_dir = doctor->cache_dir ? doctor->cache_dir : "";
+    *ret_doctor = &doctor->public;
+    return FLASHVM_OK;
+}
+
+void flashvm_doctor_free(struct flashvm_doctor *public)
+{
+    struct doctor *doctor = (struct doctor *)public; /* its first member */
+
+    if (doctor == NULL)
+        return;
+    for (size_t i = 0; i < ENGINES_MAX; i++)
+        fvm_probe_finish(&doctor->probes[i]);
+    free(doctor->note);
+    free(doctor->data_dir);
+    free(doctor->cache_dir);
+    free(doctor);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* What a library handle holds. */
+#pragma once
+
+#include "engine/engine.h"
+
+struct flashvm {
+    char *data_dir;
+    char *libexec_dir;
+    char *cache_dir; /* as configured; NULL: the default */
+    void (*progress)(void *progress_data, const char *stage);
+    void *progress_data;
+    struct fvm_host host;
+};
+
+/*
+ * Copy a caller's option struct, which may be of an older or newer version, into `ret_own`, which
+ * the caller has filled with the values for fields that an older version lacks.
+ */
+int fvm_options_copy(void *ret_own, size_t own_size, const void *given, size_t given_size,
+                     const char *name, struct flashvm_error *error);
+
+static inline void fvm_progress(struct flashvm *fvm, const char *stage)
+{
+    if (fvm->progress)
+        fvm->progress(fvm->progress_data, stage);
+}

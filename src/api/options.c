@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/library.h"
+#include "base/cleanup.h"
+
+enum { CPUS_MAX = 64 };
+enum { MEMORY_MB_MIN = 128, MEMORY_MB_MAX = 1024 * 1024 };
+enum { CODE_MAX = 64 * 1024 * 1024 };
+enum { PATH_BYTES_MAX = 4095 };
+enum { STRINGS_MAX = 4000, STRINGS_BYTES_MAX = 1024 * 1024 };
+
+static const uint64_t TIMEOUT_MS_MAX = 365ULL * 24 * 3600 * 1000;
+static const uint64_t DEFAULT_OUTPUT_BYTES = 64ULL << 20;
+static const uint64_t DEFAULT_ARTIFACT_BYTES = 256ULL << 20;
+
+static const char *const no_strings[] = {NULL};
+static const char *const default_python_args[] = {"-u", NULL};
+
+static int check_numbers(const struct flashvm_run_options *options, struct fvm_run_spec *spec,
+                         struct flashvm_error *error)
+{
+    spec->cpus = options->cpus ? options->cpus : 1;
+    spec->memory_mb = options->memory_mb ? options->memory_mb : 512;
+    spec->timeout_ms = options->timeout_ms ? options->timeout_ms : 30000;
+    spec->max_stdout_bytes =
+        options->max_stdout_bytes ? options->max_stdout_bytes : DEFAULT_OUTPUT_BYTES;
+    spec->max_stderr_bytes =
+        options->max_stderr_bytes ? options->max_stderr_bytes : DEFAULT_OUTPUT_BYTES;
+    spec->max_artifact_bytes =
+        options->max_artifact_bytes ? options->max_artifact_bytes : DEFAULT_ARTIFACT_BYTES;
+    spec->max_artifacts = options->max_artifacts ? options->max_artifacts : 1000;
+    if (spec->cpus > CPUS_MAX)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "cpus is %u; it can be 1 to %d",
+                        spec->cpus, CPUS_MAX);
+    if (spec->memory_mb < MEMORY_MB_MIN || spec->memory_mb > MEMORY_MB_MAX)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "memory_mb is %u; it can be %d to %d",
+                        spec->memory_mb, MEMORY_MB_MIN, MEMORY_MB_MAX);
+    if (spec->timeout_ms > TIMEOUT_MS_MAX)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "timeout_ms is %ju; it can be up to %ju (a year)",
+                        (uintmax_t)spec->timeout_ms, (uintmax_t)TIMEOUT_MS_MAX);
+    return 0;
+}
+
+static int check_list(const char *name, const char *const *list, struct flashvm_error *error)
+{
+    size_t count = 0, bytes = 0;
+
+    for (; list[count]; count++)
+        bytes += strlen(list[count]) + 1;
+    if (count > STRINGS_MAX || bytes > STRINGS_BYTES_MAX)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "%s has %zu entries of %zu bytes together; the limits are %d and %d", name,
+                        count, bytes, STRINGS_MAX, STRINGS_BYTES_MAX);
+    return 0;
+}
+
+static int check_env(const char *const *env, struct flashvm_error *error)
+{
+    if (check_list("env", env, error) < 0)
+        return -1;
+    for (size_t i = 0; env[i]; i++)
+        if (env[i][0] == '=' || strchr(env[i], '=') == NULL)
+            return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                            "env has the entry \"%s\"; it must have the form NAME=value", env[i]);
+    return 0;
+}
+
+static int check_workdir(const char *workdir, struct flashvm_error *error)
+{
+    if (workdir[0] != '/' || strlen(workdir) > PATH_BYTES_MAX)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "workdir is \"%.200s\"; it must be an absolute path of at most %d bytes",
+                        workdir, PATH_BYTES_MAX);
+    return 0;
+}
+
+/* Return: the glob relative to /work (a part of `glob`), or NULL with the error set. */
+static const char *check_glob(const char *glob, struct flashvm_error *error)
+{
+    const char *relative = strncmp(glob, "/work/", 6) == 0 ? glob + 6 : glob;
+
+    if (relative[0] == '\0' || relative[0] == '/' || strlen(relative) > PATH_BYTES_MAX) {
+        fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                 "expect has \"%.200s\"; a glob is relative to /work, or absolute below it, of at "
+                 "most %d "
+                 "bytes",
+                 glob, PATH_BYTES_MAX);
+        return NULL;
+    }
+    for (const char *part = relative; part; part = strchr(part, '/')) {
+        size_t length;
+
+        part += *part == '/';
+        length = strcspn(part, "/");
+        if (length == 2 && strncmp(part, "..", 2) == 0) {
+            fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                     "expect has \"%.200s\"; a glob cannot contain \"..\"", glob);
+            return NULL;
+        }
+    }
+    return relative;
+}
+
+static int check_expect(const char *const *expect, struct fvm_checked_options *checked,
+                        struct flashvm_error *error)
+{
+    size_t count = 0;
+
+    if (check_list("expect", expect, error) < 0)
+        return -1;
+    while (expect[count])
+        count++;
+    checked->expect = calloc(count + 1, sizeof *checked->expect);
+    if (checked->expect == NULL)
+        return fvm_fail_no_memory(error);
+    for (size_t i = 0; i < count; i++) {
+        const char *relative = check_glob(expect[i], error);
+
+        if (relative == NULL)
+            return -1;
+        checked->expect[i] = strdup(relative);
+        if (checked->expect[i] == NULL)
+            return fvm_fail_no_memory(error);
+    }
+    return 0;
+}
+
+static int check(struct fvm_checked_options *checked, const char *code, size_t code_size,
+                 struct flashvm_error *error)
+{
+    const struct flashvm_run_options *options = &checked->options;
+    struct fvm_run_spec *spec = &checked->spec;
+
+    *spec = (struct fvm_run_spec){
+        .engine = options->engine ? options->engine : "auto",
+        .workdir = options->workdir ? options->workdir : "/work",
+        .env = options->env ? options->env : no_strings,
+        .python_args = options->python_args ? options->python_args : default_python_args,
+        .interrupt_fd = options->interrupt_fd,
+        .interrupted = options->interrupted,
+        .interrupted_data = options->interrupted_data,
+        .code = code,
+        .code_size = code_size,
+    };
+    if (code == NULL && code_size > 0)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "code is NULL");
+    if (code_size > CODE_MAX)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "code has %zu bytes; the limit is %d",
+                        code_size, CODE_MAX);
+    if (check_numbers(options, spec, error) < 0 || check_env(spec->env, error) < 0 ||
+        check_list("python_args", spec->python_args, error) < 0 ||
+        check_workdir(spec->workdir, error) < 0 ||
+        check_expect(options->expect ? options->expect : no_strings, checked, error) < 0)
+        return -1;
+    spec->expect = (const char *const *)checked->expect;
+    return 0;
+}
+
+int fvm_options_check(const struct flashvm_run_options *given, const char *code, size_t code_size,
+                      struct fvm_checked_options *ret_checked, struct flashvm_error *error)
+{
+    struct fvm_checked_options checked = {.options = FLASHVM_RUN_OPTIONS_INIT};
+
+    if (given && fvm_options_copy(&checked.options, sizeof checked.options, given,
+                                  given->struct_size, "flashvm_run_options", error) < 0)
+        return -1;
+    if (check(&checked, code, code_size, error) < 0) {
+        fvm_checked_options_finish(&checked);
+        return -1;
+    }
+    *ret_checked = checked;
+    return 0;
+}
+
+void fvm_checked_options_finish(struct fvm_checked_options *checked)
+{
+    for (char **glob = checked->expect; glob && *glob; glob++)
+        free(*glob);
+    free(checked->expect);
+    checked->expect = NULL;
+}

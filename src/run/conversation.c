@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+#include "run/conversation.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "protocol/frame.h"
+#include "run/request.h"
+
+enum { EXIT_TIMEOUT = 124 };
+
+/* Deadlines beside the snippet's own timeout. Emulated guests on a busy machine are slow. */
+static const uint64_t BOOT_US = 90 * 1000000ULL;  /* until the interpreter waits */
+static const uint64_t START_US = 60 * 1000000ULL; /* from there until the snippet begins */
+static const uint64_t GRACE_US =
+    15 * 1000000ULL; /* over the timeout, and between two artifact frames */
+static const uint64_t COLLECT_US = 300 * 1000000ULL; /* all of the collection of artifacts */
+
+enum { TAIL_SIZE = 4096 }; /* kept of the console and the log, for errors */
+
+enum stage { BOOTING, READY, STARTING, RUNNING, DONE };
+
+struct conversation {
+    struct fvm_vm *vm;
+    const struct fvm_run_spec *spec;
+    struct fvm_result *result; /* NULL while booting */
+    struct fvm_frame_decoder decoder;
+    struct fvm_buffer outgoing;
+    struct fvm_buffer console, log;
+    enum stage stage;
+    uint64_t deadline_us, last_deadline_us;
+};
+
+static void conversation_finish(struct conversation *conversation)
+{
+    fvm_frame_decoder_finish(&conversation->decoder);
+    fvm_buffer_finish(&conversation->outgoing);
+    fvm_buffer_finish(&conversation->console);
+    fvm_buffer_finish(&conversation->log);
+}
+
+/* ---- errors, with what the VM had to say ---- */
+
+/* Keep the end of what a descriptor gives. Return: false at its end. */
+static bool drain(int fd, struct fvm_buffer *tail)
+{
+    char chunk[4096];
+    ssize_t count;
+
+    while ((count = read(fd, chunk, sizeof chunk)) > 0) {
+        fvm_buffer_append(tail, chunk, (size_t)count);
+        fvm_buffer_keep_tail(tail, TAIL_SIZE);
+    }
+    return count < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+static void add_tail(struct flashvm_error *error, const char *what, const struct fvm_buffer *tail)
+{
+    char *message;
+
+    if (error == NULL || tail->size == 0)
+        return;
+    message = fvm_format("%s\n--- %s ---\n%s", error->message, what, tail->data);
+    if (message) {
+        free(error->message);
+        error->message = message;
+    }
+}
+
+static int fail_with_tails(struct conversation *conversation, struct flashvm_error *error)
+{
+    drain(conversation->vm->console_fd, &conversation->console);
+    drain(conversation->vm->log_fd, &conversation->log);
+    add_tail(error, "the VM's process said", &conversation->log);
+    add_tail(error, "the end of the guest's console", &conversation->console);
+    return -1;
+}
+
+static int fail_ended(struct conversation *conversation, struct flashvm_error *error)
+{
+    if (conversation->stage == BOOTING)
+        fvm_fail(error, FLASHVM_BOOT_FAILED, "the microVM ended before it was up");
+    else
+        fvm_fail(error, FLASHVM_GUEST_FAILED,
+                 "the microVM ended before it sent a result (the snippet %s begun)",
+                 conversation->stage == RUNNING ? "had" : "had not");
+    return fail_with_tails(conversation, error);
+}
+
+/* ---- frames from the guest ---- */
+
+static int fail_nonsense(struct conversation *conversation, const char *what,
+                         struct flashvm_error *error)
+{
+    fvm_fail(error, FLASHVM_GUEST_FAILED, "the guest does not keep to the protocol: %s", what);
+    return fail_with_tails(conversation, error);
+}
+
+static int take_result(struct conversation *conversation, const struct fvm_frame *frame,
+                       struct flashvm_error *error)
+{
+    struct flashvm_result *public = &conversation->result->public;
+    cleanup_json json_t *json =
+        json_loadb(frame->payload, frame->size, JSON_REJECT_DUPLICATES, NULL);
+    const char *left_out = NULL;
+    json_int_t execute_us;
+    int started, timed_out;
+
+    if (json == NULL ||
+        json_unpack(json, "{s:i, s:i, s:b, s:b, s:I, s?s}", "exit_code", &public->exit_code,
+                    "term_signal", &public->term_signal, "started", &started, "timed_out",
+                    &timed_out, "execute_us", &execute_us, "left_out", &left_out) < 0)
+        return fail_nonsense(conversation, "its result is no valid JSON", error);
+    if (public->exit_code < 0 || public->exit_code > 255 || public->term_signal < 0 ||
+        public->term_signal > 64 || execute_us < 0 || conversation->result->file_fd >= 0)
+        return fail_nonsense(conversation, "its result has values out of range", error);
+    public->started = started;
+    public->timed_out = timed_out;
+    public->timings.execute_us = (uint64_t)execute_us;
+    if (left_out) {
+        public->artifacts_note = strdup(left_out);
+        if (public->artifacts_note == NULL)
+            return fvm_fail_no_memory(error);
+    }
+    conversation->stage = DONE;
+    return 0;
+}
+
+static int take_artifact(struct conversation *conversation, const struct fvm_frame *frame,
+                         struct flashvm_error *error)
+{
+    struct fvm_result *result = conversation->result;
+    char path[FVM_FILE_PATH_MAX + 1];
+    uint64_t size;
+
+    /* It goes on: give it time, but not for ever. */
+    conversation->deadline_us = fvm_now_us() + GRACE_US;
+    if (conversation->deadline_us > conversation->last_deadline_us)
+        conversation->deadline_us = conversation->last_deadline_us;
+    if (frame->type == FVM_FRAME_FILE_DATA)
+        return fvm_result_artifact_data(result, frame->payload, frame->size, error);
+    if (frame->type == FVM_FRAME_FILE_END)
+        return fvm_result_artifact_end(result, error);
+    if (fvm_frame_parse_file(frame, &size, path) < 0)
+        return fail_nonsense(conversation, "an artifact has an unsafe name", error);
+    if (result->artifact_count >= conversation->spec->max_artifacts ||
+        size > conversation->spec->max_artifact_bytes - result->artifact_bytes)
+        return fail_nonsense(conversation, "it sends more artifacts than it was told to", error);
+    return fvm_result_artifact_begin(result, path, size, error);
+}
+
+static int take_output(struct fvm_buffer *buffer, uint64_t *total, uint64_t limit,
+                       const struct fvm_frame *frame, struct flashvm_error *error)
+{
+    *total += frame->size;
+    if (fvm_buffer_append_limited(buffer, frame->payload, frame->size, limit) < 0)
+        return fvm_fail_no_memory(error);
+    return 0;
+}
+
+/* The guest is not to be trusted: every type is taken only where it belongs. */
+static int take_frame(struct conversation *conversation, const struct fvm_frame *frame,
+                      struct flashvm_error *error)
+{
+    const struct fvm_run_spec *spec = conversation->spec;
+    struct fvm_result *result = conversation->result;
+
+    if (frame->type == FVM_FRAME_FAILED) {
+        fvm_fail(error, conversation->stage == BOOTING ? FLASHVM_BOOT_FAILED : FLASHVM_GUEST_FAILED,
+                 "the guest cannot do the run: %.*s", (int)frame->size, frame->payload);
+        return -1;
+    }
+    if (conversation->stage == BOOTING && frame->type == FVM_FRAME_READY) {
+        conversation->stage = READY;
+        return 0;
+    }
+    if (conversation->stage == STARTING && frame->type == FVM_FRAME_STARTED) {
+        conversation->stage = RUNNING;
+        result->public.started = true;
+        conversation->deadline_us = fvm_now_us() + spec->timeout_ms * 1000 + GRACE_US;
+        conversation->last_deadline_us = conversation->deadline_us + COLLECT_US;
+        return 0;
+    }
+    if (conversation->stage != RUNNING)
+        return fail_nonsense(conversation, "a frame out of turn", error);
+    switch (frame->type) {
+    case FVM_FRAME_STDOUT:
+        return take_output(&result->out, &result->public.stdout_bytes, spec->max_stdout_bytes,
+                           frame, error);
+    case FVM_FRAME_STDERR:
+        return take_output(&result->err, &result->public.stderr_bytes, spec->max_stderr_bytes,
+                           frame, error);
+    case FVM_FRAME_FILE:
+    case FVM_FRAME_FILE_DATA:
+    case FVM_FRAME_FILE_END:
+        return take_artifact(conversation, frame, error);
+    case FVM_FRAME_RESULT:
+        return take_result(conversation, frame, error);
+    default:
+        return fail_nonsense(conversation, "a frame that only the host sends", error);
+    }
+}
+
+/* ---- the event loop ---- */
+
+/* Return: 1 when the channel is at its end, 0, or -1. */
+static int receive(struct conversation *conversation, struct flashvm_error *error)
+{
+    char chunk[128 * 1024];
+    ssize_t count = recv(conversation->vm->channel_fd, chunk, sizeof chunk, 0);
+    struct fvm_frame frame;
+    int outcome;
+
+    if (count < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (count <= 0)
+        return 1;
+    if (fvm_frame_decoder_feed(&conversation->decoder, chunk, (size_t)count) < 0)
+        return fvm_fail_no_memory(error);
+    while ((outcome = fvm_frame_decoder_next(&conversation->decoder, &frame)) > 0)
+        if (take_frame(conversation, &frame, error) < 0)
+            return -1;
+    return outcome < 0 ? fail_nonsense(conversation, "bytes that are no frame", error) : 0;
+}
+
+static int send_outgoing(struct conversation *conversation)
+{
+    ssize_t count = send(conversation->vm->channel_fd, conversation->outgoing.data,
+                         conversation->outgoing.size, MSG_NOSIGNAL);
+
+    if (count < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    fvm_buffer_consume(&conversation->outgoing, (size_t)count);
+    return 0;
+}
+
+static bool is_interrupted(const struct fvm_run_spec *spec)
+{
+    return spec->interrupted == NULL || spec->interrupted(spec->interrupted_data);
+}
+
+/* Milliseconds for poll(), rounded up; 0 when the deadline has passed. */
+static int time_left_ms(uint64_t deadline_us)
+{
+    uint64_t now = fvm_now_us();
+    uint64_t left_ms = deadline_us > now ? (deadline_us - now + 999) / 1000 : 0;
+
+    return left_ms < 1000000000 ? (int)left_ms : 1000000000;
+}
+
+/*
+ * Deal with events until the stage is reached.
+ * Return: 0; 1 when the deadline has passed or, with the error set, -1.
+ */
+static int converse_until(struct conversation *conversation, enum stage wanted,
+                          struct flashvm_error *error)
+{
+    struct fvm_vm *vm = conversation->vm;
+    const struct fvm_run_spec *spec = conversation->spec;
+    struct pollfd polls[] = {
+        {.fd = vm->channel_fd},
+        {.fd = vm->control_fd, .events = POLLIN},
+        {.fd = vm->console_fd, .events = POLLIN},
+        {.fd = vm->log_fd, .events = POLLIN},
+        {.fd = spec->interrupt_fd, .events = POLLIN},
+    };
+
+    while (conversation->stage < wanted) {
+        int ready, left_ms = time_left_ms(conversation->deadline_us);
+
+        if (left_ms == 0)
+            return 1;
+        polls[0].events = conversation->outgoing.size ? POLLIN | POLLOUT : POLLIN;
+        ready = poll(polls, sizeof polls / sizeof *polls, left_ms);
+        if (ready < 0 && errno != EINTR)
+            return fvm_fail_errno(error, errno, "cannot wait for the microVM");
+        if ((ready < 0 && spec->interrupted && is_interrupted(spec)) ||
+            (ready > 0 && polls[4].revents && is_interrupted(spec)))
+            return fvm_fail(error, FLASHVM_CANCELLED, "the run was cancelled");
+        if (ready < 0)
+            continue;
+        if (polls[2].revents && !drain(vm->console_fd, &conversation->console))
+            polls[2].fd = -1;
+        if (polls[3].revents && !drain(vm->log_fd, &conversation->log))
+            polls[3].fd = -1;
+        if (polls[0].revents & POLLOUT && send_outgoing(conversation) < 0)
+            return fail_ended(conversation, error);
+        if (polls[0].revents & ~POLLOUT) {
+            int outcome = receive(conversation, error);
+
+            if (outcome != 0)
+                return outcome < 0 ? -1 : fail_ended(conversation, error);
+        } else if (polls[1].revents) {
+            return fail_ended(conversation, error); /* and nothing more is in the channel */
+        }
+    }
+    return 0;
+}
+
+int fvm_conversation_boot(struct fvm_vm *vm, const struct fvm_image *image,
+                          const struct fvm_run_spec *spec, struct flashvm_error *error)
+{
+    __attribute__((cleanup(conversation_finish))) struct conversation conversation = {
+        .vm = vm,
+        .spec = spec,
+        .stage = BOOTING,
+        .deadline_us = fvm_now_us() + BOOT_US,
+    };
+    int outcome;
+
+    if (fvm_request_append_setup(&conversation.outgoing, image, error) < 0)
+        return -1;
+    outcome = converse_until(&conversation, READY, error);
+    if (outcome <= 0)
+        return outcome;
+    fvm_fail(error, FLASHVM_BOOT_FAILED, "the microVM was not up after %d seconds and was ended",
+             (int)(BOOT_US / 1000000));
+    return fail_with_tails(&conversation, error);
+}
+
+/* The guest does not answer any more: what it sent so far is the result. */
+static void give_up_waiting(struct fvm_result *result)
+{
+    fvm_result_artifact_abandon(result);
+    result->public.timed_out = true;
+    result->public.exit_code = EXIT_TIMEOUT;
+    result->public.artifacts_note =
+        strdup("the guest stopped answering and was ended; files that it "
+               "had not sent by then are missing");
+}
+
+int fvm_conversation_run(struct fvm_vm *vm, const struct fvm_run_spec *spec,
+                         struct fvm_result *result, struct flashvm_error *error)
+{
+    __attribute__((cleanup(conversation_finish))) struct conversation conversation = {
+        .vm = vm,
+        .spec = spec,
+        .result = result,
+        .stage = STARTING,
+        .deadline_us = fvm_now_us() + START_US,
+    };
+    int outcome;
+
+    if (fvm_request_append_run(&conversation.outgoing, spec, error) < 0)
+        return -1;
+    outcome = converse_until(&conversation, DONE, error);
+    if (outcome <= 0)
+        return outcome;
+    if (conversation.stage == STARTING) {
+        fvm_fail(error, FLASHVM_GUEST_FAILED,
+                 "the guest did not begin the snippet within %d seconds and was ended",
+                 (int)(START_US / 1000000));
+        return fail_with_tails(&conversation, error);
+    }
+    give_up_waiting(result);
+    return 0;
+}

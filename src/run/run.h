@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* One snippet in one microVM: the host's side, from options that were checked to a result. */
+#pragma once
+
+#include "engine/engine.h"
+#include "image/image.h"
+#include "run/result.h"
+
+/* flashvm_run_options with the defaults filled in and everything checked; see flashvm.h for
+ * meanings. */
+struct fvm_run_spec {
+    const char *engine;
+    unsigned cpus;
+    unsigned memory_mb;
+    uint64_t timeout_ms;
+    const char *workdir;
+    const char *const *env;
+    const char *const *python_args;
+    const char *const *expect; /* relative to /work */
+    uint64_t max_stdout_bytes;
+    uint64_t max_stderr_bytes;
+    uint64_t max_artifact_bytes;
+    uint32_t max_artifacts;
+    int interrupt_fd;
+    bool (*interrupted)(void *interrupted_data);
+    void *interrupted_data;
+    const char *code;
+    size_t code_size;
+};
+
+/* Boot a VM with this image, run the snippet in it, end the VM. */
+int fvm_run(struct fvm_host *host, const struct fvm_image *image, const struct fvm_run_spec *spec,
+            struct fvm_result *result, struct flashvm_error *error);
