@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+r"""Run a Python snippet in a microVM of its own.
+
+>>> import flashvm
+>>> result = flashvm.run("print('hi')")
+>>> result.exit_code, result.stdout
+(0, 'hi\n')
+
+`run` runs a snippet, `prepare_image` does the work of the first run ahead of time, and `doctor`
+tells what this machine can do. Every error is a `FlashVMError`.
+"""
+
+from ._api import doctor, prepare_image, run
+from ._doctor import DoctorReport, EngineReport
+from ._errors import (
+    BootFailed,
+    CacheUnsafe,
+    Cancelled,
+    EngineUnavailable,
+    FlashVMError,
+    GuestFailed,
+    HostError,
+    ImageInvalid,
+    InternalError,
+    InvalidArgument,
+    InvalidArgumentType,
+    NotFound,
+    Unsupported,
+)
+from ._flashvm import version as _version
+from ._result import Artifact, Result, Timings
+
+__version__ = _version()
+
+__all__ = [
+    "Artifact",
+    "BootFailed",
+    "CacheUnsafe",
+    "Cancelled",
+    "DoctorReport",
+    "EngineReport",
+    "EngineUnavailable",
+    "FlashVMError",
+    "GuestFailed",
+    "HostError",
+    "ImageInvalid",
+    "InternalError",
+    "InvalidArgument",
+    "InvalidArgumentType",
+    "NotFound",
+    "Result",
+    "Timings",
+    "Unsupported",
+    "__version__",
+    "doctor",
+    "prepare_image",
+    "run",
+]

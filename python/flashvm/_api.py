@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""The three calls of the package, over one library handle per process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from typing import Iterable, Mapping, Optional, Union, cast
+
+from . import _arguments, _flashvm, _paths
+from ._doctor import DoctorReport
+from ._progress import ProgressLine
+from ._result import Result, result_from_raw
+
+_lock = threading.RLock()  # reentrant: a signal handler may call us while its thread is in here
+_handle: Optional[_flashvm.Handle] = None
+_progress_line = ProgressLine()
+
+
+def _show_progress(stage: Optional[str]) -> None:
+    _progress_line.show(stage)
+
+
+def _library() -> _flashvm.Handle:
+    """The process's handle, opened by the first call."""
+    global _handle
+    with _lock:
+        if _handle is None:
+            cache_dir = _paths.cache_dir()
+            _handle = _flashvm.open(
+                os.fsencode(_paths.data_dir()),
+                os.fsencode(_paths.libexec_dir()),
+                None if cache_dir is None else os.fsencode(cache_dir),
+                _show_progress,
+            )
+        return _handle
+
+
+def _begin_anew() -> None:
+    """In a forked child the handle is its parent's; a thread left behind may hold a lock."""
+    global _lock, _handle, _progress_line
+    _lock = threading.RLock()
+    _handle = None
+    _progress_line = ProgressLine()
+
+
+def _close() -> None:
+    global _handle
+    _handle = None  # a call that is still under way holds it too, and closes it then
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+atexit.register(_close)
+
+
+def run(
+    code: Union[str, bytes],
+    *,
+    cpus: int = 1,
+    memory_mb: int = 512,
+    env: Optional[Mapping[str, str]] = None,
+    timeout_seconds: float = 30,
+    workdir: Union[str, os.PathLike[str]] = "/work",
+    python_args: Iterable[str] = ("-u",),
+    expect: Optional[Iterable[str]] = None,
+    max_bytes_inline: int = 1_048_576,
+    engine: str = "auto",
+) -> Result:
+    """Run a Python snippet in a fresh microVM, as `python -u main.py` would run it.
+
+    code: Python source. A str is handed over as UTF-8, bytes as they are.
+    cpus: virtual CPUs, 1 to 64.
+    memory_mb: memory of the microVM in MiB, 128 to 1048576.
+    env: environment variables for the snippet, beside those it always has.
+    timeout_seconds: from the snippet's first instruction; then it is ended, with exit code 124.
+    workdir: absolute path in the guest to start in; made if it is missing.
+    python_args: options of the interpreter.
+    expect: globs relative to /work; the files that match are returned as artifacts.
+    max_bytes_inline: an artifact up to this size has its bytes in `content`.
+    engine: what makes the microVM; "auto" takes the fastest usable one. `doctor()` lists them.
+
+    A snippet that fails (exception, signal, timeout) is a result. Raises InvalidArgument (which is
+    a ValueError) or InvalidArgumentType (also a TypeError) for arguments that make no sense, and
+    another FlashVMError when no result came about. May be called from any number of threads.
+
+    Ctrl-C in the main thread ends the microVM at once and raises KeyboardInterrupt; the same goes
+    for any exception that a signal handler raises. A handler that returns lets the run go on.
+    """
+    checked_code = _arguments.check_code("code", code)
+    checked_engine = _arguments.check_engine("engine", engine)
+    checked_cpus = _arguments.check_int("cpus", cpus, 1, 64)
+    checked_memory = _arguments.check_int("memory_mb", memory_mb, 128, 1_048_576)
+    timeout_ms = _arguments.check_timeout("timeout_seconds", timeout_seconds)
+    checked_workdir = _arguments.check_workdir("workdir", workdir)
+    checked_env = _arguments.check_env("env", env)
+    checked_args = _arguments.check_strings("python_args", python_args)
+    checked_expect = _arguments.check_expect("expect", expect)
+    inline = _arguments.check_int("max_bytes_inline", max_bytes_inline, 0, None)
+    try:
+        raw = _flashvm.run(
+            _library(),
+            checked_code,
+            checked_engine,
+            checked_cpus,
+            checked_memory,
+            timeout_ms,
+            checked_workdir,
+            checked_env,
+            checked_args,
+            checked_expect,
+        )
+    finally:
+        _progress_line.show(None)
+    return result_from_raw(raw, inline)
+
+
+def prepare_image() -> str:
+    """Import the embedded image into the cache, so that the first run need not. Idempotent.
+
+    Returns the image's reference with its digest: "localhost/flashvm:python-basic@sha256:...".
+    """
+    try:
+        return _flashvm.prepare_image(_library())
+    finally:
+        _progress_line.show(None)
+
+
+def doctor() -> DoctorReport:
+    """Tell what this machine can do: which programs are there, and which engines work, or why not.
+
+    `doctor()["ready"]` says whether a run would work, `doctor()["note"]` what to do if not.
+    """
+    try:
+        return cast(DoctorReport, _flashvm.doctor(_library()))
+    finally:
+        _progress_line.show(None)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""The extension module: arguments here have been checked, strings are bytes."""
+
+from typing import Any, Callable, Dict, Optional, Tuple
+
+class Handle:
+    """An opaque capsule; the library is closed when its last reference goes."""
+
+def open(
+    data_dir: bytes,
+    libexec_dir: bytes,
+    cache_dir: Optional[bytes],
+    progress: Callable[[Optional[str]], object],
+    /,
+) -> Handle: ...
+def run(
+    handle: Handle,
+    code: bytes,
+    engine: bytes,
+    cpus: int,
+    memory_mb: int,
+    timeout_ms: int,
+    workdir: bytes,
+    env: Tuple[bytes, ...],
+    python_args: Tuple[bytes, ...],
+    expect: Tuple[bytes, ...],
+    /,
+) -> Dict[str, Any]: ...
+def prepare_image(handle: Handle, /) -> str: ...
+def doctor(handle: Handle, /) -> Dict[str, Any]: ...
+def version() -> str: ...
