@@ -127,7 +127,8 @@ static void make_devices(void)
     };
 
     for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++)
-        if (mknod(nodes[i].path, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)) < 0)
+        if (mknod(nodes[i].path, S_IFCHR, makedev(nodes[i].major, nodes[i].minor)) < 0 ||
+            chmod(nodes[i].path, 0666) < 0) /* mknod obeys the umask */
             agent_die_errno("cannot make %s", nodes[i].path);
     for (size_t i = 0; i < sizeof links / sizeof *links; i++)
         if (symlink(links[i][0], links[i][1]) < 0)

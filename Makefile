@@ -1,0 +1,105 @@
+# flashVM: make hello, make test. Everything else serves these two; see README.md.
+#
+# Each step that takes long leaves a stamp in build/, so that a second call only does what changed.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help hello test unit e2e lint format guest clean
+
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+DATA := python/flashvm/data
+DEV := build/dev
+
+C_SOURCES := $(shell find include src guest python/src examples tests -name '*.[ch]' -o -name 'meson.build')
+PACKAGE_SOURCES := $(shell find include src python -name data -prune -o -type f -print) \
+	meson.build meson.options pyproject.toml README.md
+GUEST_RECIPE := $(shell find guest/image guest/kernel -type f) guest/debian.sh guest/manifest.py
+
+help:
+	@echo 'make hello    install what is missing, build everything, run a snippet in a microVM'
+	@echo 'make test     the same set-up with the test tools, then every test'
+	@echo 'make guest    the kernel, the initramfs and the embedded image, in $(DATA)'
+	@echo 'make unit     the unit tests alone (C, under ASan and UBSan)'
+	@echo 'make e2e      the end-to-end tests alone; make e2e ARGS="-k name" for some of them'
+	@echo 'make lint     style and static checks'
+	@echo 'make format   put the C code into its format'
+	@echo 'make clean    remove everything that was built (caches in ~/.cache/flashvm stay)'
+
+# ---- set-up ----
+
+build/packages-%: tools/debian-packages tools/install-packages.sh
+	@tools/install-packages.sh $*
+	@mkdir -p build && touch $@
+
+$(VENV)/built: build/packages-build tools/requirements-build.txt
+	@echo 'Making $(VENV)'
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet -r tools/requirements-build.txt
+	@touch $@
+
+$(VENV)/tests: $(VENV)/built build/packages-test tools/requirements-test.txt
+	@$(VENV)/bin/pip install --quiet -r tools/requirements-test.txt
+	@touch $@
+
+# ---- build ----
+
+MESON = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/meson
+
+$(DEV)/build.ninja: $(VENV)/built meson.build meson.options
+	@$(MESON) setup --reconfigure $(DEV) -Dagent=true >/dev/null
+
+$(DEV)/compiled: $(DEV)/build.ninja $(C_SOURCES)
+	@echo 'Compiling the library, the command and the agent'
+	@$(MESON) compile -C $(DEV) >$(DEV)/compile.log || { cat $(DEV)/compile.log; exit 1; }
+	@touch $@
+
+build/guest/image: build/packages-build $(GUEST_RECIPE)
+	@echo 'Making the guest image and kernel from Debian packages'
+	@guest/image/build.sh $(DATA)
+	@guest/kernel/build.sh $(DATA) build/guest/modules
+	@touch $@
+
+$(DATA)/initramfs.cpio: build/guest/image $(DEV)/compiled guest/zygote/sitecustomize.py $(wildcard guest/initramfs/*)
+	@guest/initramfs/build.sh $(DATA) build/guest/modules $(DEV)/guest/flashvm-agent guest/zygote/sitecustomize.py
+	@touch $@
+
+guest: $(DATA)/initramfs.cpio
+
+$(VENV)/package: $(VENV)/built $(DATA)/initramfs.cpio $(PACKAGE_SOURCES)
+	@echo 'Installing the Python package into $(VENV)'
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/pip install --quiet --no-build-isolation --no-deps \
+		--force-reinstall --config-settings=build-dir=build/package .
+	@touch $@
+
+hello: $(VENV)/package
+	@$(VENV)/bin/python examples/hello.py
+
+# ---- checks ----
+
+UNIT := build/unit
+
+$(UNIT)/build.ninja: $(VENV)/tests meson.build meson.options
+	@$(MESON) setup --reconfigure $(UNIT) -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+
+unit: $(UNIT)/build.ninja guest
+	@$(MESON) test -C $(UNIT) --print-errorlogs
+
+e2e: $(VENV)/package $(VENV)/tests $(DEV)/compiled
+	@$(VENV)/bin/python -m pytest tests/e2e $(ARGS)
+
+test: unit e2e
+
+lint: $(VENV)/tests $(VENV)/package
+	@clang-format --dry-run --Werror $(filter %.c %.h,$(C_SOURCES))
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@shellcheck $$(git ls-files '*.sh' .ci/run)
+	@$(VENV)/bin/codespell $$(git ls-files)
+
+format: $(VENV)/tests
+	@clang-format -i $(filter %.c %.h,$(C_SOURCES))
+	@$(VENV)/bin/ruff format --quiet . && $(VENV)/bin/ruff check --quiet --fix .
+
+clean:
+	rm -rf build dist $(VENV) $(DATA)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""End-to-end tests: the installed package, real microVMs.
+
+FLASHVM_REQUIRE names, comma-separated, what must be there (in CI: everything): a test whose need is
+not met is then a failure, elsewhere it is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List
+
+import pytest
+from processes import descendants, wait_until
+
+REQUIRED = set(filter(None, os.environ.get("FLASHVM_REQUIRE", "").split(",")))
+
+NEEDS: Dict[str, Callable[[], bool]] = {
+    "qemu": lambda: shutil.which("qemu-system-x86_64") is not None,
+    "root": lambda: os.geteuid() == 0,
+    "skopeo": lambda: shutil.which("skopeo") is not None,
+}
+
+
+@pytest.hookimpl
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*names): what the machine must have for this test")
+
+
+@pytest.fixture(autouse=True)
+def _meet_needs(request: pytest.FixtureRequest) -> None:
+    names: List[str] = ["qemu"]
+    for mark in request.node.iter_markers("needs"):
+        names += mark.args
+    for name in names:
+        if NEEDS[name]():
+            continue
+        if name in REQUIRED:
+            pytest.fail(f"FLASHVM_REQUIRE says that {name} must be here, and it is not")
+        pytest.skip(f"needs {name}")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """After each test no process of a VM is left, whatever the test did."""
+    yield
+    wait_until(
+        lambda: not [p for p in descendants(os.getpid()) if p.is_vm],
+        "a VM's process is still there",
+    )
+
+
+@pytest.fixture(scope="session")
+def command() -> str:
+    """The installed `flashvm` command."""
+    return str(Path(sys.executable).with_name("flashvm"))
