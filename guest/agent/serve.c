@@ -197,11 +197,11 @@ static void pass_stdin(struct run *run)
     }
 }
 
+/* Deal with the frames that have arrived. */
 static void take_frames(struct run *run)
 {
     struct fvm_frame frame;
 
-    channel_fill(&run->service->channel);
     while (channel_next(&run->service->channel, &frame)) {
         if (frame.type == FVM_FRAME_STDIN && !run->stdin_ended)
             fvm_buffer_append(&run->stdin_pending, frame.payload, frame.size);
@@ -249,8 +249,10 @@ static void step(struct run *run)
 
     if (poll(polls, sizeof polls / sizeof *polls, -1) < 0 && errno != EINTR)
         agent_die_errno("poll");
-    if (polls[0].revents)
+    if (polls[0].revents) {
+        channel_fill(&run->service->channel);
         take_frames(run);
+    }
     if (polls[4].revents) /* before the output that it leads to */
         take_start(run);
     if (polls[1].revents)
@@ -321,6 +323,7 @@ void service_run(struct service *service)
 
     receive_request(&run);
     start_snippet(&run);
+    take_frames(&run); /* those that came together with RUN: no event will tell of them */
     while (!run.exited && !run.timed_out && !run.cancelled)
         step(&run);
     end_all_processes(&run);

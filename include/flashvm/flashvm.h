@@ -200,6 +200,18 @@ FLASHVM_API int flashvm_run(struct flashvm *fvm, const struct flashvm_run_option
                             const char *code, size_t code_size, struct flashvm_result **ret_result,
                             struct flashvm_error *error);
 
+/*
+ * Write an artifact to `directory`/`guest_path`, replacing a file that is there. `directory` and
+ * missing parents are made. The guest chose that path: nothing is written outside of `directory`,
+ * no symlink inside of it is followed (in the place of a parent it is an error, in the place of the
+ * file it is replaced), and the file appears complete or not at all, with the mode of an ordinary
+ * new file.
+ * @ret_path: NULL, or receives the path; free() it.
+ */
+FLASHVM_API int flashvm_artifact_save(const struct flashvm_artifact *artifact,
+                                      const char *directory, char **ret_path,
+                                      struct flashvm_error *error);
+
 /* Free a result and delete its artifacts' files. NULL is allowed. */
 FLASHVM_API void flashvm_result_free(struct flashvm_result *result);
 

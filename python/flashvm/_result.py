@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, TypedDict, TypeVar
 
 from ._arguments import check_directory
 from ._errors import HostError, NotFound
-from ._save import save_file
+from ._save import save_artifact
 
 _SHOWN_OUTPUT = 40  # characters of stdout and stderr in a repr
 
@@ -115,7 +115,7 @@ class Artifact(_Record):
                 f"cannot save the artifact {self.guest_path!r}: it was pickled, and its "
                 f"{self.size_bytes} bytes were more than max_bytes_inline"
             )
-        return save_file(self.guest_path, self.content, self.host_path, target)
+        return save_artifact(self.guest_path, self.host_path, self.content, target)
 
     def __reduce__(self) -> Union[str, Tuple[Any, ...]]:
         return type(self), ({**self, "host_path": None},)

@@ -565,6 +565,26 @@ static PyObject *module_doctor(PyObject *module, PyObject *capsule)
     return dict;
 }
 
+static PyObject *module_artifact_save(PyObject *module, PyObject *arguments)
+{
+    struct flashvm_artifact artifact = {0};
+    struct flashvm_error error = {0};
+    const char *directory;
+    char *path = NULL;
+    PyObject *saved;
+    int status;
+
+    (void)module;
+    /* The tuple keeps the bytes objects alive while the lock is released. */
+    if (!PyArg_ParseTuple(arguments, "yyy", &artifact.guest_path, &artifact.host_path, &directory))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS status = flashvm_artifact_save(&artifact, directory, &path, &error);
+    Py_END_ALLOW_THREADS if (status != FLASHVM_OK) return raise_error(&error);
+    saved = PyBytes_FromString(path);
+    free(path);
+    return saved;
+}
+
 static PyObject *module_version(PyObject *module, PyObject *nothing)
 {
     (void)module, (void)nothing;
@@ -577,6 +597,8 @@ static PyObject *module_version(PyObject *module, PyObject *nothing)
 static PyMethodDef methods[] = {
     {"open", module_open, METH_VARARGS, "Open the library."},
     {"run", module_run, METH_VARARGS, "Run a snippet in a fresh microVM."},
+    {"artifact_save", module_artifact_save, METH_VARARGS,
+     "Copy a file to where its guest path leads."},
     {"prepare_image", module_prepare_image, METH_O, "Import the embedded image into the cache."},
     {"doctor", module_doctor, METH_O, "Say what this machine can do."},
     {"version", module_version, METH_NOARGS, "The version of the library."},

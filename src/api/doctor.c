@@ -46,17 +46,16 @@ static int probe_engines(struct flashvm *fvm, struct doctor *doctor, struct flas
 }
 
 /* One sentence: the first thing that keeps a run from working, or that all is well. */
-static char *make_note(struct flashvm *fvm, struct doctor *doctor)
+static char *make_note(struct flashvm *fvm, struct doctor *doctor, const char *cache,
+                       const struct flashvm_error *cache_error)
 {
     const struct flashvm_engine_report *first = &doctor->reports[0];
-    struct flashvm_error error = {0};
-    cleanup_free char *cache = NULL;
     cleanup_free char *layout = fvm_format("%s/oci/index.json", fvm->data_dir);
     char *note;
 
-    if (fvm_cache_open(fvm->cache_dir, &cache, &error) < 0) {
+    if (cache == NULL) {
         doctor->public.ready = false;
-        note = fvm_format("Not ready: %s", error.message);
+        note = fvm_format("Not ready: %s", cache_error->message);
     } else if (!doctor->public.ready) {
         note = fvm_format("Not ready: %s. %s", first->reason, first->remedy ? first->remedy : "");
     } else if (layout == NULL || access(layout, R_OK) < 0) {
@@ -71,8 +70,6 @@ static char *make_note(struct flashvm *fvm, struct doctor *doctor)
                               ? "."
                               : "; the embedded image will be imported by the first run.");
     }
-    doctor->cache_dir = steal_pointer(cache);
-    flashvm_error_finish(&error);
     return note;
 }
 
@@ -87,32 +84,37 @@ int flashvm_doctor(struct flashvm *fvm, struct flashvm_doctor **ret_doctor,
                    struct flashvm_error *error)
 {
     struct doctor *doctor = calloc(1, sizeof *doctor);
-    struct flashvm_error own = {0};
+    struct flashvm_error own = {0}, cache_error = {0};
+    const char *cache = NULL;
 
     if (doctor == NULL) {
         fvm_fail_no_memory(&own);
         return fvm_error_return(&own, error);
     }
+    fvm_library_cache(fvm, &cache, &cache_error); /* a trouble to report, not to fail with */
     if (probe_engines(fvm, doctor, &own) < 0) {
         flashvm_doctor_free(&doctor->public);
+        flashvm_error_finish(&cache_error);
         return fvm_error_return(&own, error);
     }
     doctor->public.krunvm = is_installed("krunvm");
     doctor->public.buildah = is_installed("buildah");
     doctor->public.skopeo = is_installed("skopeo");
     doctor->public.qemu = is_installed("qemu-system-x86_64");
-    doctor->public.kvm = fvm_kvm_is_usable(&fvm->host.kvm, fvm->libexec_dir);
+    doctor->public.kvm = fvm_kvm_is_usable(&fvm->host.kvm, fvm->libexec_dir, cache);
     doctor->public.offline_mode = is_offline();
-    doctor->note = make_note(fvm, doctor);
+    doctor->note = make_note(fvm, doctor, cache, &cache_error);
     doctor->data_dir = strdup(fvm->data_dir);
-    if (doctor->note == NULL || doctor->data_dir == NULL) {
+    doctor->cache_dir = strdup(cache ? cache : "");
+    flashvm_error_finish(&cache_error);
+    if (doctor->note == NULL || doctor->data_dir == NULL || doctor->cache_dir == NULL) {
         flashvm_doctor_free(&doctor->public);
         fvm_fail_no_memory(&own);
         return fvm_error_return(&own, error);
     }
     doctor->public.note = doctor->note;
     doctor->public.data_dir = doctor->data_dir;
-    doctor->public.cache_dir = doctor->cache_dir ? doctor->cache_dir : "";
+    doctor->public.cache_dir = doctor->cache_dir;
     *ret_doctor = &doctor->public;
     return FLASHVM_OK;
 }

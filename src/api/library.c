@@ -53,6 +53,7 @@ int flashvm_open(const struct flashvm_config *given, struct flashvm **ret_fvm,
     fvm->host.data_dir = fvm->data_dir;
     fvm->host.libexec_dir = fvm->libexec_dir;
     fvm_kvm_init(&fvm->host.kvm);
+    pthread_mutex_init(&fvm->lock, NULL);
     if (fvm->data_dir == NULL || fvm->libexec_dir == NULL ||
         (config.cache_dir && !fvm->cache_dir)) {
         flashvm_close(fvm);
@@ -63,11 +64,26 @@ int flashvm_open(const struct flashvm_config *given, struct flashvm **ret_fvm,
     return FLASHVM_OK;
 }
 
+int fvm_library_cache(struct flashvm *fvm, const char **ret_path, struct flashvm_error *error)
+{
+    int outcome = 0;
+
+    pthread_mutex_lock(&fvm->lock);
+    if (fvm->cache_path == NULL)
+        outcome = fvm_cache_open(fvm->cache_dir, &fvm->cache_path, error);
+    fvm->host.cache_dir = fvm->cache_path;
+    *ret_path = fvm->cache_path;
+    pthread_mutex_unlock(&fvm->lock);
+    return outcome;
+}
+
 void flashvm_close(struct flashvm *fvm)
 {
     if (fvm == NULL)
         return;
     fvm_kvm_finish(&fvm->host.kvm);
+    pthread_mutex_destroy(&fvm->lock);
+    free(fvm->cache_path);
     free(fvm->data_dir);
     free(fvm->libexec_dir);
     free(fvm->cache_dir);

@@ -2,12 +2,16 @@
 /* What a library handle holds. */
 #pragma once
 
+#include <pthread.h>
+
 #include "engine/engine.h"
 
 struct flashvm {
     char *data_dir;
     char *libexec_dir;
     char *cache_dir; /* as configured; NULL: the default */
+    pthread_mutex_t lock;
+    char *cache_path; /* open and checked; NULL: not yet. Guarded by lock, never changes once set */
     void (*progress)(void *progress_data, const char *stage);
     void *progress_data;
     struct fvm_host host;
@@ -19,6 +23,9 @@ struct flashvm {
  */
 int fvm_options_copy(void *ret_own, size_t own_size, const void *given, size_t given_size,
                      const char *name, struct flashvm_error *error);
+
+/* Open the cache directory once. @ret_path: lives as long as the handle. */
+int fvm_library_cache(struct flashvm *fvm, const char **ret_path, struct flashvm_error *error);
 
 static inline void fvm_progress(struct flashvm *fvm, const char *stage)
 {

@@ -11,9 +11,9 @@
 
 static int prepare(struct flashvm *fvm, struct fvm_image *ret_image, struct flashvm_error *error)
 {
-    cleanup_free char *cache = NULL;
+    const char *cache;
 
-    if (fvm_cache_open(fvm->cache_dir, &cache, error) < 0)
+    if (fvm_library_cache(fvm, &cache, error) < 0)
         return -1;
     return fvm_image_prepare(fvm->data_dir, cache, fvm->progress, fvm->progress_data, ret_image,
                              error);

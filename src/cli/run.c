@@ -14,7 +14,6 @@
 #include "cli/json_output.h"
 #include "cli/message.h"
 #include "cli/run_arguments.h"
-#include "cli/save.h"
 #include "cli/snippet.h"
 #include "cli/text.h"
 
@@ -84,7 +83,7 @@ static int save_artifacts(const struct flashvm_result *result, const char *direc
     if (paths == NULL)
         return fvm_fail_no_memory(error);
     for (size_t i = 0; i < result->artifact_count && interrupt_signal() == 0; i++)
-        if (artifact_save(&result->artifacts[i], directory, &paths[i], error) < 0)
+        if (flashvm_artifact_save(&result->artifacts[i], directory, &paths[i], error) != FLASHVM_OK)
             return -1;
     *ret_paths = steal_pointer(paths);
     return 0;

@@ -17,6 +17,7 @@
 struct fvm_host {
     const char *data_dir;    /* kernel and initramfs */
     const char *libexec_dir; /* flashvm-jail, flashvm-probe-kvm */
+    const char *cache_dir;   /* open and checked; NULL: not (yet) */
     struct fvm_kvm kvm;
 };
 

@@ -75,16 +75,74 @@ static void ask(struct fvm_kvm *kvm, const char *libexec_dir)
     flashvm_error_finish(&error);
     kvm->usable = strcmp(kvm->reason, "usable") == 0;
     if (kvm->usable)
-        kvm->reason[0] = '\0';
+        kvm->reason[0] = '\0'; /* "" is the answer of a usable one, here and in the file */
 }
 
-bool fvm_kvm_is_usable(struct fvm_kvm *kvm, const char *libexec_dir)
+/* ---- the answer of this boot, kept in a file: a line that says which boot, and the answer ---- */
+
+#define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
+
+enum { KEPT_MAX = 1024 };
+
+/* What the first line must be. The user is a part of it: it decides who may open the device. */
+static char *make_key(void)
+{
+    cleanup_file FILE *file = fopen(BOOT_ID_FILE, "re");
+    char boot[64];
+
+    if (file == NULL || fscanf(file, "%63s", boot) != 1)
+        return NULL;
+    return fvm_format("kvm-probe 1 %s %u\n", boot, geteuid());
+}
+
+static bool recall(struct fvm_kvm *kvm, const char *path, const char *key)
+{
+    cleanup_free char *kept = NULL;
+
+    if (fvm_read_file(path, KEPT_MAX, &kept, NULL, NULL) < 0 ||
+        strncmp(kept, key, strlen(key)) != 0)
+        return false;
+    snprintf(kvm->reason, sizeof kvm->reason, "%s", kept + strlen(key));
+    kvm->usable = kvm->reason[0] == '\0';
+    return true;
+}
+
+/* Best effort: without it the next process asks again. */
+static void keep(const struct fvm_kvm *kvm, const char *path, const char *key)
+{
+    cleanup_free char *temporary = fvm_format("%s.%d", path, getpid());
+    cleanup_free char *text = fvm_format("%s%s", key, kvm->reason);
+    int fd = temporary && text
+                 ? open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600)
+                 : -1;
+    bool written = fd >= 0 && fvm_write_all(fd, text, strlen(text)) == 0;
+
+    fvm_cleanup_close(&fd);
+    if (fd >= 0 && (!written || rename(temporary, path) < 0))
+        unlink(temporary);
+}
+
+static void find_out(struct fvm_kvm *kvm, const char *libexec_dir, const char *cache_dir)
+{
+    cleanup_free char *path = cache_dir ? fvm_format("%s/kvm-probe", cache_dir) : NULL;
+    cleanup_free char *key = make_key();
+    /* Cheap to see anew, and it may change at any time. */
+    bool may_open = access("/dev/kvm", R_OK | W_OK) == 0;
+
+    if (may_open && path && key && recall(kvm, path, key))
+        return;
+    ask(kvm, libexec_dir);
+    if (may_open && path && key)
+        keep(kvm, path, key);
+}
+
+bool fvm_kvm_is_usable(struct fvm_kvm *kvm, const char *libexec_dir, const char *cache_dir)
 {
     bool usable;
 
     pthread_mutex_lock(&kvm->lock);
     if (!kvm->known)
-        ask(kvm, libexec_dir);
+        find_out(kvm, libexec_dir, cache_dir);
     kvm->known = true;
     usable = kvm->usable;
     pthread_mutex_unlock(&kvm->lock);

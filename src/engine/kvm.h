@@ -16,5 +16,8 @@ struct fvm_kvm {
 void fvm_kvm_init(struct fvm_kvm *kvm);
 void fvm_kvm_finish(struct fvm_kvm *kvm);
 
-/* Find out, or return what is known. Takes up to two seconds the first time. */
-bool fvm_kvm_is_usable(struct fvm_kvm *kvm, const char *libexec_dir);
+/*
+ * Find out, or return what is known. Takes up to two seconds the first time.
+ * @cache_dir: where the answer is kept; NULL: nowhere.
+ */
+bool fvm_kvm_is_usable(struct fvm_kvm *kvm, const char *libexec_dir, const char *cache_dir);

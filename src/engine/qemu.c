@@ -41,7 +41,7 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
         found.reason =
             fvm_format("the guest's kernel or initramfs is missing in %s", host->data_dir);
         found.remedy = strdup("Make them with: make guest");
-    } else if (fvm_kvm_is_usable(&host->kvm, host->libexec_dir)) {
+    } else if (fvm_kvm_is_usable(&host->kvm, host->libexec_dir, host->cache_dir)) {
         found.usable = true;
         found.accelerator = "kvm";
         found.reason = fvm_format("%s with KVM", program);

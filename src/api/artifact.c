@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/save.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -105,8 +103,8 @@ static int copy_and_rename(const char *host_path, int parent, const char *name)
     return status;
 }
 
-int artifact_save(const struct flashvm_artifact *artifact, const char *directory, char **ret_path,
-                  struct flashvm_error *error)
+static int save(const struct flashvm_artifact *artifact, const char *directory, char **ret_path,
+                struct flashvm_error *error)
 {
     cleanup_free char *taken_apart = strdup(artifact->guest_path);
     cleanup_free char *path = fvm_format("%s/%s", directory, artifact->guest_path);
@@ -130,4 +128,19 @@ int artifact_save(const struct flashvm_artifact *artifact, const char *directory
     }
     *ret_path = steal_pointer(path);
     return 0;
+}
+
+int flashvm_artifact_save(const struct flashvm_artifact *artifact, const char *directory,
+                          char **ret_path, struct flashvm_error *error)
+{
+    struct flashvm_error own = {0};
+    char *path = NULL;
+
+    if (save(artifact, directory, &path, &own) < 0)
+        return fvm_error_return(&own, error);
+    if (ret_path)
+        *ret_path = path;
+    else
+        free(path);
+    return FLASHVM_OK;
 }
