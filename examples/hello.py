@@ -14,4 +14,5 @@ res = fvm.run(code, expect=["out/*.txt"])
 print(res["stdout"], end="")
 print(f"exit code {res['exit_code']}, engine {res['engine']}, image {res['image_used']}")
 for artifact in res["artifacts"]:
-    print(f"artifact {artifact['guest_path']}, {artifact['size_bytes']} bytes: {artifact['content']!r}")
+    print(f"artifact {artifact['guest_path']}, {artifact['size_bytes']} bytes")
+    print(artifact["content"].decode(), end="")

@@ -2,7 +2,9 @@
 /*
  * Globs over guest paths, with the meaning that Python's glob.glob(…, recursive=True) gives them:
  * `*`, `?` and `[…]` stay within a component and do not match a leading dot; `**` as a whole
- * component matches any number of components (none of them beginning with a dot).
+ * component matches any number of components (none of them beginning with a dot; at the end at
+ * least one, for only a directory matches the empty rest). A pattern of over 4095 bytes matches
+ * nothing.
  */
 #pragma once
 

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The zygote: an interpreter that has started, waits, and then becomes the snippet.
 
-The agent starts ``python3 -u /work/main.py`` with this file's directory first in PYTHONPATH, so the
-interpreter imports it as ``sitecustomize``: at the last moment before it would open main.py. Here it
-warms up, says that it is ready, and sleeps until the agent has written main.py and sends the request.
-Then it removes its own traces and returns, and CPython itself runs main.py. So ``__main__``,
-tracebacks, exit codes, atexit and the rest are the interpreter's own, not an imitation.
+The agent starts ``python3 -u /work/main.py`` with this file's directory first in PYTHONPATH, so
+the interpreter imports it as ``sitecustomize``: at the last moment before it would open main.py.
+Here it warms up, says that it is ready, and sleeps until the agent has written main.py and sends
+the request. Then it removes its own traces and returns, and CPython itself runs main.py. So
+``__main__``, tracebacks, exit codes, atexit and the rest are the interpreter's own.
 
-Control descriptor (FLASHVM_CONTROL_FD, a stream socket): one byte "R" out when it waits; in, a u32
-length and NUL-separated fields: working directory, argv[0], then NAME=value for each variable to set;
-one byte "S" out when the snippet's code begins.
+Control descriptor (FLASHVM_CONTROL_FD, a stream socket): one byte "R" out when it waits; in, a
+u32 length and NUL-separated fields: working directory, argv[0], then NAME=value for each variable
+to set; one byte "S" out when the snippet's code begins.
 """
 
 import os
@@ -85,6 +85,8 @@ def _wait():
 
 try:
     _wait()
-except BaseException as error:  # site would go on and run main.py in an interpreter that is not ready
+except (
+    BaseException
+) as error:  # site would go on and run main.py in an interpreter that is not ready
     os.write(2, b"flashvm: the waiting interpreter failed: " + repr(error).encode() + b"\n")
     os._exit(120)

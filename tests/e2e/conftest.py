@@ -16,6 +16,8 @@ from typing import Callable, Dict, Iterator, List
 import pytest
 from processes import descendants, wait_until
 
+pytest_plugins = ["stand_in"]
+
 REQUIRED = set(filter(None, os.environ.get("FLASHVM_REQUIRE", "").split(",")))
 
 NEEDS: Dict[str, Callable[[], bool]] = {

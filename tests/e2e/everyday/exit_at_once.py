@@ -1,0 +1,3 @@
+import os
+print('unflushed?')
+os._exit(9)

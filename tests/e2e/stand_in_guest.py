@@ -1,0 +1,187 @@
+#!/usr/bin/python3 -IS
+# SPDX-License-Identifier: MIT
+"""A stand-in for QEMU and the guest in it, for tests of the host's side: it is up in 20 ms.
+
+Installed as `qemu-system-x86_64` it is started by flashvm-jail as QEMU would be, and speaks the
+agent's part of the protocol (src/protocol/frame.h) on descriptor 4. Its standard output is the
+guest's console. The snippet, main.py, tells it what to do, one step a line:
+
+    stdout TEXT, stderr TEXT    write a line
+    exactly HEX                 write these bytes to stdout
+    flood COUNT                 write so many bytes to stdout
+    file PATH TEXT              send an artifact; spaces in PATH are no part of this language
+    zeros PATH COUNT            send an artifact of so many zero bytes
+    left-out TEXT               the result's note about artifacts
+    exit CODE, killed SIGNAL, timed-out     send the result
+    sleep SECONDS, hang         take time
+    echo                        write what the host sent and how it started us, as JSON
+    console TEXT, log TEXT      write a line to the console, or to QEMU's standard error
+    console-flood               never stop writing to the console
+and what no agent would do:
+    unstarted                   (as the first line) do not say that the snippet has begun
+    fail TEXT                   send FAILED
+    frame TYPE HEX, raw HEX     send any frame, or any bytes
+    result JSON                 send a result as it stands
+    die                         end without a result
+    close                       close the channel, but live on
+
+After the last line comes a result with exit code 0. A process whose snippet has begun is called
+"qemu-system-run", so that a test can wait for that (callers.py).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+TYPES = (
+    "SETUP REQUEST RUN STDIN STDIN_END CANCEL FILE FILE_DATA FILE_END "
+    "READY STARTED STDOUT STDERR RESULT FAILED"
+).split()
+MAX_PAYLOAD = 64 * 1024
+
+incoming = open(4, "rb", closefd=False)  # noqa: SIM115
+outgoing = open(4, "wb", closefd=False)  # noqa: SIM115
+received = {"SETUP": b"", "REQUEST": b"", "FILE": b"", "FILE_DATA": b""}
+left_out = ""
+
+
+def receive() -> str:
+    """Take the next frame. Return: its type."""
+    header = incoming.read(8)
+    if len(header) < 8:
+        sys.exit("the host has closed the channel")
+    name = TYPES[header[0] - 1]
+    payload = incoming.read(int.from_bytes(header[4:], "little"))
+    if name in received:
+        received[name] += payload
+    return name
+
+
+def send(name: str, payload: bytes = b"") -> None:
+    header = bytes([TYPES.index(name) + 1, 0, 0, 0]) + len(payload).to_bytes(4, "little")
+    outgoing.write(header + payload)
+    outgoing.flush()
+
+
+def send_chunks(name: str, payload: bytes) -> None:
+    for start in range(0, len(payload), MAX_PAYLOAD):
+        send(name, payload[start : start + MAX_PAYLOAD])
+
+
+def send_file(path: bytes, content: bytes) -> None:
+    send("FILE", len(content).to_bytes(8, "little") + path)
+    send_chunks("FILE_DATA", content)
+    send("FILE_END")
+
+
+def send_result(exit_code: int = 0, term_signal: int = 0, timed_out: bool = False) -> None:
+    import json
+
+    result = {
+        "exit_code": exit_code,
+        "term_signal": term_signal,
+        "started": True,
+        "timed_out": timed_out,
+        "execute_us": 1234,
+    }
+    if left_out:
+        result["left_out"] = left_out
+    send("RESULT", json.dumps(result).encode())
+    wait_for_the_end()
+
+
+def wait_for_the_end() -> None:
+    while True:
+        time.sleep(1000)  # the jail ends us
+
+
+def echo() -> None:
+    import json
+
+    report = {
+        "setup": json.loads(received["SETUP"]),
+        "request": json.loads(received["REQUEST"]),
+        "files": received["FILE"][8:].decode(),
+        "code_size": len(received["FILE_DATA"]),
+        "argv": sys.argv,
+        "descriptors": sorted(map(int, os.listdir("/proc/self/fd"))),
+    }
+    send_chunks("STDOUT", json.dumps(report).encode())
+
+
+def perform(step: bytes, rest: bytes) -> None:
+    global left_out
+    first, _, last = rest.partition(b" ")
+    if step == b"stdout":
+        send("STDOUT", rest + b"\n")
+    elif step == b"stderr":
+        send("STDERR", rest + b"\n")
+    elif step == b"exactly":
+        send("STDOUT", bytes.fromhex(rest.decode()))
+    elif step == b"flood":
+        send_chunks("STDOUT", b"x" * int(rest))
+    elif step == b"file":
+        send_file(first, last)
+    elif step == b"zeros":
+        send_file(first, bytes(int(last)))
+    elif step == b"left-out":
+        left_out = rest.decode()
+    elif step == b"exit":
+        send_result(int(rest))
+    elif step == b"killed":
+        send_result(128 + int(rest), int(rest))
+    elif step == b"timed-out":
+        send_result(124, 9, timed_out=True)
+    elif step == b"sleep":
+        time.sleep(float(rest))
+    elif step == b"hang":
+        wait_for_the_end()
+    elif step == b"echo":
+        echo()
+    elif step == b"console":
+        os.write(1, rest + b"\n")
+    elif step == b"log":
+        os.write(2, rest + b"\n")
+    elif step == b"console-flood":
+        os.fork(); os.fork(); os.fork()
+        while True:
+            os.write(1, b"flood " * 100000)
+    elif step == b"fail":
+        send("FAILED", rest)
+    elif step == b"frame":
+        send(first.decode(), bytes.fromhex(last.decode()))
+    elif step == b"raw":
+        os.write(4, bytes.fromhex(rest.decode()))
+    elif step == b"result":
+        send("RESULT", rest)
+    elif step == b"die":
+        sys.exit()
+    elif step == b"close":
+        os.close(4)
+    elif step:
+        sys.exit(f"the stand-in guest does not know {step!r}")
+
+
+def main() -> None:
+    while receive() != "SETUP":
+        pass
+    os.write(1, b"the stand-in guest is up\n")
+    send("READY")
+    while receive() != "RUN":
+        pass
+    with open("/proc/self/comm", "w") as name:
+        name.write("qemu-system-run")
+    lines = received["FILE_DATA"].split(b"\n")
+    if lines[0] == b"unstarted":
+        lines.pop(0)
+    else:
+        send("STARTED")
+    for line in lines:
+        step, _, rest = line.partition(b" ")
+        perform(step, rest)
+    send_result()
+
+
+main()
