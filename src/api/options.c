@@ -14,24 +14,56 @@ enum { PATH_BYTES_MAX = 4095 };
 enum { STRINGS_MAX = 4000, STRINGS_BYTES_MAX = 1024 * 1024 };
 
 static const uint64_t TIMEOUT_MS_MAX = 365ULL * 24 * 3600 * 1000;
+static const uint64_t DEFAULT_TIMEOUT_MS = 30 * 1000;
+static const uint64_t DEFAULT_BOOT_TIMEOUT_MS = 90 * 1000;
 static const uint64_t DEFAULT_OUTPUT_BYTES = 64ULL << 20;
 static const uint64_t DEFAULT_ARTIFACT_BYTES = 256ULL << 20;
 
 static const char *const no_strings[] = {NULL};
 static const char *const default_python_args[] = {"-u", NULL};
 
+/* Emulated guests on a busy machine are slow. */
+static const uint64_t START_TIMEOUT_MS = 60 * 1000;
+static const uint64_t GRACE_MS = 15 * 1000;
+static const uint64_t COLLECT_TIMEOUT_MS = 300 * 1000;
+
+static int check_timeout(const char *name, uint64_t given_ms, uint64_t default_ms,
+                         uint64_t *ret_timeout_ms, struct flashvm_error *error)
+{
+    if (given_ms > TIMEOUT_MS_MAX)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "%s is %ju; it can be up to %ju (a year)",
+                        name, (uintmax_t)given_ms, (uintmax_t)TIMEOUT_MS_MAX);
+    *ret_timeout_ms = given_ms ? given_ms : default_ms;
+    return 0;
+}
+
+static int check_timeouts(const struct flashvm_run_options *options, struct fvm_run_spec *spec,
+                          struct flashvm_error *error)
+{
+    spec->start_timeout_ms = START_TIMEOUT_MS;
+    spec->grace_ms = GRACE_MS;
+    spec->collect_timeout_ms = COLLECT_TIMEOUT_MS;
+    if (check_timeout("timeout_ms", options->timeout_ms, DEFAULT_TIMEOUT_MS, &spec->timeout_ms,
+                      error) < 0 ||
+        check_timeout("boot_timeout_ms", options->boot_timeout_ms, DEFAULT_BOOT_TIMEOUT_MS,
+                      &spec->boot_timeout_ms, error) < 0)
+        return -1;
+    return 0;
+}
+
 static int check_numbers(const struct flashvm_run_options *options, struct fvm_run_spec *spec,
                          struct flashvm_error *error)
 {
     spec->cpus = options->cpus ? options->cpus : 1;
     spec->memory_mb = options->memory_mb ? options->memory_mb : 512;
-    spec->timeout_ms = options->timeout_ms ? options->timeout_ms : 30000;
     spec->max_stdout_bytes =
         options->max_stdout_bytes ? options->max_stdout_bytes : DEFAULT_OUTPUT_BYTES;
     spec->max_stderr_bytes =
         options->max_stderr_bytes ? options->max_stderr_bytes : DEFAULT_OUTPUT_BYTES;
     spec->max_artifact_bytes =
         options->max_artifact_bytes ? options->max_artifact_bytes : DEFAULT_ARTIFACT_BYTES;
+    if (spec->max_artifact_bytes > INT64_MAX)
+        spec->max_artifact_bytes = INT64_MAX; /* what the request can say */
     spec->max_artifacts = options->max_artifacts ? options->max_artifacts : 1000;
     if (spec->cpus > CPUS_MAX)
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "cpus is %u; it can be 1 to %d",
@@ -39,11 +71,7 @@ static int check_numbers(const struct flashvm_run_options *options, struct fvm_r
     if (spec->memory_mb < MEMORY_MB_MIN || spec->memory_mb > MEMORY_MB_MAX)
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "memory_mb is %u; it can be %d to %d",
                         spec->memory_mb, MEMORY_MB_MIN, MEMORY_MB_MAX);
-    if (spec->timeout_ms > TIMEOUT_MS_MAX)
-        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
-                        "timeout_ms is %ju; it can be up to %ju (a year)",
-                        (uintmax_t)spec->timeout_ms, (uintmax_t)TIMEOUT_MS_MAX);
-    return 0;
+    return check_timeouts(options, spec, error);
 }
 
 static int check_list(const char *name, const char *const *list, struct flashvm_error *error)
@@ -79,31 +107,48 @@ static int check_workdir(const char *workdir, struct flashvm_error *error)
     return 0;
 }
 
-/* Return: the glob relative to /work (a part of `glob`), or NULL with the error set. */
-static const char *check_glob(const char *glob, struct flashvm_error *error)
+static char *fail_glob(const char *glob, struct flashvm_error *error)
 {
-    const char *relative = strncmp(glob, "/work/", 6) == 0 ? glob + 6 : glob;
+    fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+             "expect has \"%.200s\"; a glob is relative to /work, or absolute below it, of at most "
+             "%d bytes",
+             glob, PATH_BYTES_MAX);
+    return NULL;
+}
 
-    if (relative[0] == '\0' || relative[0] == '/' || strlen(relative) > PATH_BYTES_MAX) {
-        fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
-                 "expect has \"%.200s\"; a glob is relative to /work, or absolute below it, of at "
-                 "most %d "
-                 "bytes",
-                 glob, PATH_BYTES_MAX);
+/*
+ * Return: the glob relative to /work and without "." and empty components, to be freed; NULL with
+ * the error set.
+ */
+static char *normalise_glob(const char *glob, struct flashvm_error *error)
+{
+    const char *part = strncmp(glob, "/work/", 6) == 0 ? glob + 6 : glob;
+    cleanup_free char *relative = calloc(1, strlen(part) + 1);
+    size_t length, size = 0;
+
+    if (relative == NULL) {
+        fvm_fail_no_memory(error);
         return NULL;
     }
-    for (const char *part = relative; part; part = strchr(part, '/')) {
-        size_t length;
-
-        part += *part == '/';
+    if (part == glob && glob[0] == '/')
+        return fail_glob(glob, error);
+    for (; *part; part += length + (part[length] == '/')) {
         length = strcspn(part, "/");
-        if (length == 2 && strncmp(part, "..", 2) == 0) {
+        if (length == 2 && memcmp(part, "..", 2) == 0) {
             fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
                      "expect has \"%.200s\"; a glob cannot contain \"..\"", glob);
             return NULL;
         }
+        if (length == 0 || (length == 1 && *part == '.'))
+            continue;
+        if (size > 0)
+            relative[size++] = '/';
+        memcpy(relative + size, part, length);
+        size += length;
     }
-    return relative;
+    if (size == 0 || size > PATH_BYTES_MAX)
+        return fail_glob(glob, error);
+    return steal_pointer(relative);
 }
 
 static int check_expect(const char *const *expect, struct fvm_checked_options *checked,
@@ -119,13 +164,9 @@ static int check_expect(const char *const *expect, struct fvm_checked_options *c
     if (checked->expect == NULL)
         return fvm_fail_no_memory(error);
     for (size_t i = 0; i < count; i++) {
-        const char *relative = check_glob(expect[i], error);
-
-        if (relative == NULL)
-            return -1;
-        checked->expect[i] = strdup(relative);
+        checked->expect[i] = normalise_glob(expect[i], error);
         if (checked->expect[i] == NULL)
-            return fvm_fail_no_memory(error);
+            return -1;
     }
     return 0;
 }

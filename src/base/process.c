@@ -53,6 +53,8 @@ static int spawn(const char *const *argv, const int *lifted, size_t count, pid_t
                   ? posix_spawn_file_actions_adddup2(&actions, lifted[i], (int)i)
                   : posix_spawn_file_actions_addopen(&actions, (int)i, "/dev/null", O_RDWR, 0);
     if (err == 0)
+        err = posix_spawn_file_actions_addclosefrom_np(&actions, (int)count);
+    if (err == 0)
         err = posix_spawn(ret_pid, argv[0], &actions, &attributes, (char *const *)argv,
                           (char *const *)environment);
     posix_spawnattr_destroy(&attributes);

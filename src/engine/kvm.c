@@ -45,26 +45,29 @@ static size_t read_answer(int fd, char *line, size_t size)
     return strlen(line);
 }
 
-static void ask(struct fvm_kvm *kvm, const char *libexec_dir)
+/* Return: is this the device's answer, and not a trouble with asking, which may pass? */
+static bool ask(struct fvm_kvm *kvm, const char *libexec_dir)
 {
     cleanup_free char *program = fvm_format("%s/flashvm-probe-kvm", libexec_dir);
     const char *argv[] = {program, NULL};
     struct flashvm_error error = {0};
+    bool answered = false;
     int answer[2];
     pid_t pid;
 
     if (access("/dev/kvm", F_OK) < 0) {
         snprintf(kvm->reason, sizeof kvm->reason, "there is no /dev/kvm");
-        return;
+        return true;
     }
     if (program == NULL || pipe2(answer, O_CLOEXEC) < 0) {
         snprintf(kvm->reason, sizeof kvm->reason, "cannot make a pipe: %s", strerror(errno));
-        return;
+        return false;
     }
     if (fvm_process_start(argv, (const int[]){-1, answer[1], -1}, 3, &pid, &error) < 0) {
         snprintf(kvm->reason, sizeof kvm->reason, "%s", error.message);
     } else {
-        if (read_answer(answer[0], kvm->reason, sizeof kvm->reason) == 0)
+        answered = read_answer(answer[0], kvm->reason, sizeof kvm->reason) > 0;
+        if (!answered)
             snprintf(kvm->reason, sizeof kvm->reason, "it gave no answer within %d ms",
                      DEADLINE_MS);
         kill(pid, SIGKILL);
@@ -76,6 +79,7 @@ static void ask(struct fvm_kvm *kvm, const char *libexec_dir)
     kvm->usable = strcmp(kvm->reason, "usable") == 0;
     if (kvm->usable)
         kvm->reason[0] = '\0'; /* "" is the answer of a usable one, here and in the file */
+    return answered;
 }
 
 /* ---- the answer of this boot, kept in a file: a line that says which boot, and the answer ---- */
@@ -131,8 +135,7 @@ static void find_out(struct fvm_kvm *kvm, const char *libexec_dir, const char *c
 
     if (may_open && path && key && recall(kvm, path, key))
         return;
-    ask(kvm, libexec_dir);
-    if (may_open && path && key)
+    if (ask(kvm, libexec_dir) && may_open && path && key)
         keep(kvm, path, key);
 }
 

@@ -59,9 +59,9 @@ int fvm_vm_process_start(const struct fvm_host *host, const struct fvm_vm_progra
     argv[argc++] = jail;
     argv[argc++] = "--memory-max";
     argv[argc++] = memory;
-    if (program->keep_group_of) {
-        argv[argc++] = "--keep-group-of";
-        argv[argc++] = program->keep_group_of;
+    if (program->device) {
+        argv[argc++] = "--device";
+        argv[argc++] = program->device;
     }
     if (program->scratch_dir) {
         argv[argc++] = "--scratch-dir";

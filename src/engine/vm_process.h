@@ -20,7 +20,7 @@ struct fvm_vm_program {
     const int *files;        /* descriptors to hand over; the caller keeps its own */
     size_t file_count;
     uint64_t memory_bytes_max; /* address space left to the program; 0: no limit */
-    const char *keep_group_of; /* a device whose group the program keeps ("/dev/kvm"); NULL: none */
+    const char *device;        /* a device that the program must open ("/dev/kvm"); NULL: none */
     const char *scratch_dir;
 };
 

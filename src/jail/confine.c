@@ -5,13 +5,16 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /*
@@ -30,20 +33,53 @@ static void die(const char *stage)
 /*
  * Stage 1: no network, no shared memory of others, no mounts that appear later. An ordinary user
  * needs a user namespace for that, which some systems forbid; the program has no network device
- * anyway.
+ * anyway. Return: do we have mounts of our own?
  */
-static void leave_namespaces(void)
+static bool leave_namespaces(void)
 {
-    if (geteuid() == 0) {
-        if (unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS) < 0 && errno != EPERM)
-            die("leave the host's namespaces");
-        return;
+    const int kinds = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+
+    if (geteuid() != 0) {
+        unshare(CLONE_NEWUSER | kinds);
+        return false;
     }
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
-        return;
+    if (unshare(CLONE_NEWNS | kinds) == 0)
+        return true;
+    if (errno != EPERM)
+        die("leave the host's namespaces");
+    return false;
 }
 
-/* Stage 2: limits. */
+/* Make a device node for the VM's user alone. */
+static bool make_device(const char *path, dev_t number, uid_t uid)
+{
+    return mknod(path, S_IFCHR | 0600, number) == 0 && chown(path, uid, uid) == 0;
+}
+
+/*
+ * Stage 2, as root: a /dev with nothing but what the program needs, owned by its user. Where making
+ * nodes is forbidden (a container), the host's stays, with the device's group. Return: was it done?
+ */
+static bool replace_devices(const char *device, uid_t uid)
+{
+    struct stat status;
+
+    if (device && stat(device, &status) < 0)
+        die("find the device that the VM needs");
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("dev", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k") < 0)
+        return false;
+    if (make_device("/dev/null", makedev(1, 3), uid) &&
+        make_device("/dev/zero", makedev(1, 5), uid) &&
+        make_device("/dev/urandom", makedev(1, 9), uid) &&
+        (device == NULL || make_device(device, status.st_rdev, uid)))
+        return true;
+    if (umount("/dev") < 0)
+        die("take back the VM's devices");
+    return false;
+}
+
+/* Stage 3: limits. */
 static void limit_resources(const struct confinement *confinement)
 {
     const struct {
@@ -72,22 +108,18 @@ static void limit_resources(const struct confinement *confinement)
     }
 }
 
-/* Stage 3: another user, when we are root. */
-static void drop_user(const struct confinement *confinement)
+/* Stage 4: another user, when we are root. In a user namespace (a container) only some ids exist.
+ */
+static void drop_user(uid_t uid, const char *group_of)
 {
-    uid_t uid = UID_BASE + (uid_t)getpid();
     struct stat device;
     gid_t groups[1];
     size_t group_count = 0;
 
-    if (geteuid() != 0)
-        return;
-    if (confinement->keep_group_of && stat(confinement->keep_group_of, &device) == 0 &&
-        device.st_gid != 0)
+    if (group_of && stat(group_of, &device) == 0 && device.st_gid != 0)
         groups[group_count++] = device.st_gid;
     if (setgroups(group_count, groups) < 0)
         die("drop groups");
-    /* In a user namespace (a container) only some ids exist. */
     if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0) {
         uid = NOBODY;
         if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
@@ -95,7 +127,7 @@ static void drop_user(const struct confinement *confinement)
     }
 }
 
-/* Stage 4: nothing can be gained back. */
+/* Stage 5: nothing can be gained back. */
 static void renounce_privileges(void)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -109,9 +141,14 @@ static void renounce_privileges(void)
 
 void confine(const struct confinement *confinement)
 {
-    leave_namespaces();
+    uid_t uid = UID_BASE + (uid_t)getpid();
+    bool root = geteuid() == 0;
+    bool own_mounts = leave_namespaces();
+    bool own_devices = own_mounts && replace_devices(confinement->device, uid);
+
     limit_resources(confinement);
-    drop_user(confinement);
+    if (root)
+        drop_user(uid, own_devices ? NULL : confinement->device);
     renounce_privileges();
     umask(077);
 }

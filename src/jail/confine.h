@@ -6,7 +6,7 @@
 
 struct confinement {
     uint64_t memory_bytes_max; /* 0: no limit of its address space */
-    const char *keep_group_of; /* a device that the program must still open; NULL: none */
+    const char *device;        /* a device that the program must open; NULL: none */
 };
 
 /*

@@ -3,7 +3,7 @@
  * flashvm-jail: runs the program of one VM with as few rights as it can do with, and ends it when
  * the caller is gone.
  *
- *     flashvm-jail [--memory-max BYTES] [--keep-group-of DEVICE] [--scratch-dir DIR] -- PROGRAM
+ *     flashvm-jail [--memory-max BYTES] [--device DEVICE] [--scratch-dir DIR] -- PROGRAM
  * ARGS…
  *
  * Descriptor 3 is the control socket: "q" on it ends the program. So does its end, or the end of
@@ -46,7 +46,7 @@ static void parse(int argc, char **argv, struct confinement *ret_confinement,
 {
     static const struct option options[] = {
         {"memory-max", required_argument, NULL, 'm'},
-        {"keep-group-of", required_argument, NULL, 'g'},
+        {"device", required_argument, NULL, 'g'},
         {"scratch-dir", required_argument, NULL, 'c'},
         {0},
     };
@@ -58,7 +58,7 @@ static void parse(int argc, char **argv, struct confinement *ret_confinement,
             ret_confinement->memory_bytes_max = strtoull(optarg, NULL, 10);
             break;
         case 'g':
-            ret_confinement->keep_group_of = optarg;
+            ret_confinement->device = optarg;
             break;
         case 'c':
             *ret_scratch_dir = optarg;

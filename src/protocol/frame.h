@@ -70,8 +70,11 @@ int fvm_frame_decoder_next(struct fvm_frame_decoder *decoder, struct fvm_frame *
 
 void fvm_frame_decoder_finish(struct fvm_frame_decoder *decoder);
 
-/* The payload of FVM_FRAME_FILE. */
-enum { FVM_FILE_PATH_MAX = 4096 };
+/*
+ * The payload of FVM_FRAME_FILE. With the limit a file's path on the host, below a temporary
+ * directory, is still one that system calls take (PATH_MAX).
+ */
+enum { FVM_FILE_PATH_MAX = 3072 };
 
 /*
  * Take a FILE frame apart and check its path: relative, at most FVM_FILE_PATH_MAX bytes, no empty,

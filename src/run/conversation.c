@@ -17,14 +17,8 @@
 
 enum { EXIT_TIMEOUT = 124 };
 
-/* Deadlines beside the snippet's own timeout. Emulated guests on a busy machine are slow. */
-static const uint64_t BOOT_US = 90 * 1000000ULL;  /* until the interpreter waits */
-static const uint64_t START_US = 60 * 1000000ULL; /* from there until the snippet begins */
-static const uint64_t GRACE_US =
-    15 * 1000000ULL; /* over the timeout, and between two artifact frames */
-static const uint64_t COLLECT_US = 300 * 1000000ULL; /* all of the collection of artifacts */
-
-enum { TAIL_SIZE = 4096 }; /* kept of the console and the log, for errors */
+enum { TAIL_SIZE = 4096 };  /* kept of the console and the log, for errors */
+enum { DRAIN_CHUNKS = 32 }; /* of 4 KiB at a time: a full pipe and more, but no endless stream */
 
 enum stage { BOOTING, READY, STARTING, RUNNING, DONE };
 
@@ -47,19 +41,27 @@ static void conversation_finish(struct conversation *conversation)
     fvm_buffer_finish(&conversation->log);
 }
 
+static uint64_t deadline_in(uint64_t timeout_ms)
+{
+    return fvm_now_us() + timeout_ms * 1000;
+}
+
 /* ---- errors, with what the VM had to say ---- */
 
 /* Keep the end of what a descriptor gives. Return: false at its end. */
 static bool drain(int fd, struct fvm_buffer *tail)
 {
     char chunk[4096];
-    ssize_t count;
 
-    while ((count = read(fd, chunk, sizeof chunk)) > 0) {
+    for (int i = 0; i < DRAIN_CHUNKS; i++) {
+        ssize_t count = read(fd, chunk, sizeof chunk);
+
+        if (count <= 0)
+            return count < 0 && (errno == EAGAIN || errno == EINTR);
         fvm_buffer_append(tail, chunk, (size_t)count);
         fvm_buffer_keep_tail(tail, TAIL_SIZE);
     }
-    return count < 0 && (errno == EAGAIN || errno == EINTR);
+    return true;
 }
 
 static void add_tail(struct flashvm_error *error, const char *what, const struct fvm_buffer *tail)
@@ -142,7 +144,7 @@ static int take_artifact(struct conversation *conversation, const struct fvm_fra
     uint64_t size;
 
     /* It goes on: give it time, but not for ever. */
-    conversation->deadline_us = fvm_now_us() + GRACE_US;
+    conversation->deadline_us = deadline_in(conversation->spec->grace_ms);
     if (conversation->deadline_us > conversation->last_deadline_us)
         conversation->deadline_us = conversation->last_deadline_us;
     if (frame->type == FVM_FRAME_FILE_DATA)
@@ -185,8 +187,9 @@ static int take_frame(struct conversation *conversation, const struct fvm_frame 
     if (conversation->stage == STARTING && frame->type == FVM_FRAME_STARTED) {
         conversation->stage = RUNNING;
         result->public.started = true;
-        conversation->deadline_us = fvm_now_us() + spec->timeout_ms * 1000 + GRACE_US;
-        conversation->last_deadline_us = conversation->deadline_us + COLLECT_US;
+        conversation->deadline_us = deadline_in(spec->timeout_ms + spec->grace_ms);
+        conversation->last_deadline_us =
+            conversation->deadline_us + spec->collect_timeout_ms * 1000;
         return 0;
     }
     if (conversation->stage != RUNNING)
@@ -291,8 +294,9 @@ static int converse_until(struct conversation *conversation, enum stage wanted,
             polls[2].fd = -1;
         if (polls[3].revents && !drain(vm->log_fd, &conversation->log))
             polls[3].fd = -1;
+        /* A guest that takes no more may still have said why: read on until its end. */
         if (polls[0].revents & POLLOUT && send_outgoing(conversation) < 0)
-            return fail_ended(conversation, error);
+            fvm_buffer_consume(&conversation->outgoing, conversation->outgoing.size);
         if (polls[0].revents & ~POLLOUT) {
             int outcome = receive(conversation, error);
 
@@ -312,7 +316,7 @@ int fvm_conversation_boot(struct fvm_vm *vm, const struct fvm_image *image,
         .vm = vm,
         .spec = spec,
         .stage = BOOTING,
-        .deadline_us = fvm_now_us() + BOOT_US,
+        .deadline_us = deadline_in(spec->boot_timeout_ms),
     };
     int outcome;
 
@@ -321,8 +325,8 @@ int fvm_conversation_boot(struct fvm_vm *vm, const struct fvm_image *image,
     outcome = converse_until(&conversation, READY, error);
     if (outcome <= 0)
         return outcome;
-    fvm_fail(error, FLASHVM_BOOT_FAILED, "the microVM was not up after %d seconds and was ended",
-             (int)(BOOT_US / 1000000));
+    fvm_fail(error, FLASHVM_BOOT_FAILED, "the microVM was not up after %g seconds and was ended",
+             (double)spec->boot_timeout_ms / 1000);
     return fail_with_tails(&conversation, error);
 }
 
@@ -345,7 +349,7 @@ int fvm_conversation_run(struct fvm_vm *vm, const struct fvm_run_spec *spec,
         .spec = spec,
         .result = result,
         .stage = STARTING,
-        .deadline_us = fvm_now_us() + START_US,
+        .deadline_us = deadline_in(spec->start_timeout_ms),
     };
     int outcome;
 
@@ -356,8 +360,8 @@ int fvm_conversation_run(struct fvm_vm *vm, const struct fvm_run_spec *spec,
         return outcome;
     if (conversation.stage == STARTING) {
         fvm_fail(error, FLASHVM_GUEST_FAILED,
-                 "the guest did not begin the snippet within %d seconds and was ended",
-                 (int)(START_US / 1000000));
+                 "the guest did not begin the snippet within %g seconds and was ended",
+                 (double)spec->start_timeout_ms / 1000);
         return fail_with_tails(&conversation, error);
     }
     give_up_waiting(result);

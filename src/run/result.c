@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -13,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/files.h"
+#include "protocol/frame.h"
 
 /* A directory without a lock may just be about to get one. */
 enum { STALE_AFTER_SECONDS = 60 };
@@ -71,6 +73,11 @@ int fvm_result_make_directory(struct fvm_result *result, struct flashvm_error *e
 
     if (path == NULL)
         return fvm_fail_no_memory(error);
+    if (strlen(path) + 1 + FVM_FILE_PATH_MAX >= PATH_MAX)
+        return fvm_fail(error, FLASHVM_IO,
+                        "the path of the directory for temporary files has %zu bytes, which is too "
+                        "long; set TMPDIR to another",
+                        strlen(parent));
     remove_stale(parent, prefix);
     if (mkdtemp(path) == NULL)
         return fvm_fail_errno(error, errno, "cannot make a directory for artifacts in %s", parent);
@@ -79,6 +86,16 @@ int fvm_result_make_directory(struct fvm_result *result, struct flashvm_error *e
     if (result->directory_fd < 0 || flock(result->directory_fd, LOCK_EX | LOCK_NB) < 0)
         return fvm_fail_errno(error, errno, "cannot lock %s", result->directory);
     return 0;
+}
+
+/* The directory was empty: what is in the way came from the guest. */
+static int fail_create(const struct fvm_result *result, const char *path,
+                       struct flashvm_error *error)
+{
+    if (errno == EEXIST || errno == ENOTDIR || errno == EISDIR)
+        return fvm_fail(error, FLASHVM_GUEST_FAILED,
+                        "the guest sent two artifacts that cannot both be at %s", path);
+    return fvm_fail_errno(error, errno, "cannot create %s/%s", result->directory, path);
 }
 
 /* Create the file and the directories above it, all inside our own directory. */
@@ -92,13 +109,13 @@ static int create_file(struct fvm_result *result, const char *guest_path,
     for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdirat(result->directory_fd, path, 0700) < 0 && errno != EEXIST)
-            return fvm_fail_errno(error, errno, "cannot make %s/%s", result->directory, path);
+            return fail_create(result, path, error);
         *slash = '/';
     }
     result->file_fd = openat(result->directory_fd, path,
                              O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (result->file_fd < 0)
-        return fvm_fail_errno(error, errno, "cannot create %s/%s", result->directory, path);
+        return fail_create(result, path, error);
     return 0;
 }
 

@@ -13,6 +13,11 @@ struct fvm_run_spec {
     unsigned cpus;
     unsigned memory_mb;
     uint64_t timeout_ms;
+    /* How long the guest may take for all else; past that it is ended. */
+    uint64_t boot_timeout_ms;    /* until its interpreter waits */
+    uint64_t start_timeout_ms;   /* from there until the snippet begins */
+    uint64_t grace_ms;           /* over timeout_ms, and between two artifact frames */
+    uint64_t collect_timeout_ms; /* for all artifacts together */
     const char *workdir;
     const char *const *env;
     const char *const *python_args;
