@@ -71,9 +71,9 @@ def check_str(name: str, value: object) -> str:
 
 
 def to_guest_bytes(name: str, text: str) -> bytes:
-    """UTF-8; bytes that Python read from a file name or an environment go back as they were."""
+    """UTF-8, which is all that a request to the guest can carry."""
     try:
-        return text.encode("utf-8", "surrogateescape")
+        return text.encode("utf-8")
     except UnicodeEncodeError:
         raise _wrong_value(name, text, "a str that can be encoded as UTF-8") from None
 

@@ -20,7 +20,7 @@ def _environment(changes: Optional[Dict[str, str]]) -> Dict[str, str]:
     return {**os.environ, **(changes or {})}
 
 
-def python(code: str, env: Optional[Dict[str, str]] = None) -> "subprocess.CompletedProcess[str]":
+def python(code: str, env: Optional[Dict[str, str]] = None) -> subprocess.CompletedProcess[str]:
     """Run a program to its end."""
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -32,7 +32,7 @@ def python(code: str, env: Optional[Dict[str, str]] = None) -> "subprocess.Compl
     )
 
 
-def start(argv: Command, env: Optional[Dict[str, str]] = None) -> "subprocess.Popen[bytes]":
+def start(argv: Command, env: Optional[Dict[str, str]] = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         argv,
         env=_environment(env),
@@ -42,7 +42,7 @@ def start(argv: Command, env: Optional[Dict[str, str]] = None) -> "subprocess.Po
     )
 
 
-def start_python(code: str) -> "subprocess.Popen[bytes]":
+def start_python(code: str) -> subprocess.Popen[bytes]:
     return start([sys.executable, "-c", code])
 
 
@@ -69,11 +69,18 @@ class Terminal:
         )
         os.close(programs_end)
 
+    def wait_for(self, text: bytes) -> None:
+        """Read until it has written that."""
+        written = b""
+        while text not in written:
+            assert select.select([self.fd], [], [], 20)[0], f"it has written only {written!r}"
+            written += os.read(self.fd, 65536)
+
     def type(self, keys: bytes) -> None:
         os.write(self.fd, keys)
 
     def finish(self, seconds: float = 20) -> Tuple[bytes, int]:
-        """Wait for its end. Return: all that it wrote, and its exit code."""
+        """Wait for its end. Return: all that it wrote since, and its exit code."""
         written: List[bytes] = []
         end = time.monotonic() + seconds
         while select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""doctor(): what this machine can do, and what to do about the rest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+import pytest
+
+import flashvm as fvm
+
+pytestmark = pytest.mark.usefixtures("stand_in")
+
+FLAGS = ["krunvm", "buildah", "skopeo", "qemu", "kvm"]
+FLAGS += ["offline_mode", "embedded_imported", "ready"]
+
+
+def doctor_command(command: str, *options: str) -> Tuple[int, str]:
+    done = subprocess.run([command, "doctor", *options], capture_output=True, text=True, timeout=20)
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+@pytest.fixture
+def _no_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def test_the_report_has_these_keys_and_types() -> None:
+    fvm.prepare_image()
+    report: Dict[str, Any] = dict(fvm.doctor())
+    assert {key for key, value in report.items() if isinstance(value, bool)} == set(FLAGS)
+    assert set(report) == {*FLAGS, "note", "engines", "data_dir", "cache_dir"}
+    assert report["ready"] and report["qemu"] and report["embedded_imported"]
+    assert report["note"].startswith("Ready: engine qemu, accelerator ")
+    qemu = report["engines"]["qemu"]
+    assert qemu["usable"] is True and qemu["remedy"] is None
+    assert qemu["accelerator"] == ("kvm" if report["kvm"] else "tcg")
+    assert Path(report["data_dir"]).is_dir() and Path(report["cache_dir"]).is_dir()
+
+
+def test_the_command_reports_the_same(command: str) -> None:
+    exit_code, text = doctor_command(command, "--json")
+    assert (exit_code, json.loads(text)) == (0, fvm.doctor())
+    exit_code, text = doctor_command(command)
+    report = fvm.doctor()
+    assert exit_code == 0
+    for flag in FLAGS:
+        assert f"{flag:17}  {'yes' if report[flag] else 'no ':3}  " in text
+    assert report["note"] in text and report["engines"]["qemu"]["reason"] in text
+
+
+@pytest.mark.parametrize(("value", "offline"), [("1", True), ("0", False), ("", False)])
+def test_offline_mode_is_an_environment_variable(
+    monkeypatch: pytest.MonkeyPatch, value: str, offline: bool
+) -> None:
+    monkeypatch.setenv("FLASHVM_OFFLINE", value)
+    assert fvm.doctor()["offline_mode"] is offline
+
+
+@pytest.mark.usefixtures("_no_qemu")
+def test_without_qemu_nothing_is_ready_and_the_remedy_is_named(command: str) -> None:
+    report = fvm.doctor()
+    assert (report["ready"], report["qemu"]) == (False, False)
+    qemu = report["engines"]["qemu"]
+    assert (qemu["usable"], qemu["accelerator"]) == (False, None)
+    assert "there is no qemu-system-x86_64 on PATH" in qemu["reason"]
+    assert "apt-get install qemu-system-x86" in (qemu["remedy"] or "")
+    assert "apt-get install qemu-system-x86" in report["note"]
+    exit_code, text = doctor_command(command)
+    assert exit_code == 244 and "to do: Install it" in text
+
+
+@pytest.mark.usefixtures("_no_qemu")
+@pytest.mark.parametrize("engine", ["auto", "qemu"])
+def test_without_qemu_a_run_says_what_to_install(engine: str) -> None:
+    with pytest.raises(fvm.EngineUnavailable, match="apt-get install qemu-system-x86"):
+        fvm.run("", engine=engine)
+
+
+@pytest.mark.usefixtures("_no_qemu")
+def test_the_image_can_be_prepared_without_qemu() -> None:
+    assert fvm.prepare_image().startswith("localhost/flashvm:python-basic@sha256:")
