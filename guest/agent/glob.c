@@ -137,9 +137,11 @@ static bool is_double_star(const char *pattern, size_t place)
  */
 static void reach(struct places *places, const char *pattern, size_t place, size_t end)
 {
-    places->reached[place] = true;
-    while (place < end && is_double_star(pattern, place) && place + 3 < end)
-        places->reached[place += 3] = true;
+    while (!places->reached[place]) {
+        places->reached[place] = true;
+        if (place < end && is_double_star(pattern, place) && place + 3 < end)
+            place += 3;
+    }
 }
 
 /* Go from one place over a component of the path to the places it leads to. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "request.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,11 +32,11 @@ static bool parse_hex(const char *text, uint8_t *ret_bytes, size_t size)
     if (text == NULL || strlen(text) != 2 * size)
         return false;
     for (size_t i = 0; i < size; i++) {
-        char digits[3] = {text[2 * i], text[2 * i + 1], '\0'}, *end;
+        char digits[3] = {text[2 * i], text[2 * i + 1], '\0'};
 
-        ret_bytes[i] = (uint8_t)strtoul(digits, &end, 16);
-        if (*end != '\0')
+        if (!isxdigit((unsigned char)digits[0]) || !isxdigit((unsigned char)digits[1]))
             return false;
+        ret_bytes[i] = (uint8_t)strtoul(digits, NULL, 16);
     }
     return true;
 }
@@ -57,15 +58,34 @@ const char *setup_parse(const char *data, size_t size, struct setup *ret_setup)
         .user = json_string_value(json_object_get(json, "user")),
     };
 
-    if (setup.env == NULL || setup.user == NULL)
+    if (setup.env == NULL || setup.user == NULL) {
+        setup_finish(&setup);
         return "the host's SETUP has no valid env and user";
+    }
     *ret_setup = setup;
+    return NULL;
+}
+
+void setup_finish(struct setup *setup)
+{
+    free(setup->env);
+    json_decref(setup->json);
+}
+
+static const char *find_fault(const struct request *request)
+{
+    if (request->python_args == NULL || request->env == NULL || request->expect == NULL ||
+        request->workdir == NULL || request->workdir[0] != '/')
+        return "the host's REQUEST lacks valid python_args, env, expect or workdir";
+    if (request->timeout_ms == 0 || request->clock_ns == 0)
+        return "the host's REQUEST lacks timeout_ms or clock_ns";
     return NULL;
 }
 
 const char *request_parse(const char *data, size_t size, struct request *ret_request)
 {
     json_t *json = json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
+    const char *fault;
     struct request request = {
         .json = json,
         .python_args = string_list(json_object_get(json, "python_args")),
@@ -78,16 +98,23 @@ const char *request_parse(const char *data, size_t size, struct request *ret_req
         .clock_ns = (int64_t)number(json, "clock_ns"),
     };
 
-    if (request.python_args == NULL || request.env == NULL || request.expect == NULL ||
-        request.workdir == NULL || request.workdir[0] != '/')
-        return "the host's REQUEST lacks valid python_args, env, expect or workdir";
-    if (request.timeout_ms == 0 || request.clock_ns == 0)
-        return "the host's REQUEST lacks timeout_ms or clock_ns";
-    if (!parse_hex(json_string_value(json_object_get(json, "seed")), request.seed,
-                   sizeof request.seed))
-        return "the host's REQUEST lacks a seed";
-    *ret_request = request;
-    return NULL;
+    fault = find_fault(&request);
+    if (fault == NULL && !parse_hex(json_string_value(json_object_get(json, "seed")), request.seed,
+                                    sizeof request.seed))
+        fault = "the host's REQUEST lacks a seed";
+    if (fault)
+        request_finish(&request);
+    else
+        *ret_request = request;
+    return fault;
+}
+
+void request_finish(struct request *request)
+{
+    free(request->python_args);
+    free(request->env);
+    free(request->expect);
+    json_decref(request->json);
 }
 
 bool request_fits_zygote(const struct request *request)

@@ -28,7 +28,9 @@ struct request {
 
 /* Return: NULL, or what is wrong with the JSON (static text). */
 const char *setup_parse(const char *data, size_t size, struct setup *ret_setup);
+void setup_finish(struct setup *setup);
 const char *request_parse(const char *data, size_t size, struct request *ret_request);
+void request_finish(struct request *request);
 
 /* Can the waiting interpreter serve this request, or must a real one be started with its options?
  */

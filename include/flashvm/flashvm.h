@@ -14,8 +14,8 @@
  * Rules that hold for every call:
  *  - A function that can fail returns a status, FLASHVM_OK on success, and then fills `error`
  * (which may be NULL). `ret_` parameters are set only on success.
- *  - Strings are UTF-8 or raw file-name bytes, NUL-terminated, and are copied: the caller keeps
- * what it passes in.
+ *  - Strings are NUL-terminated and are copied: the caller keeps what it passes in. Paths of the
+ *    host are raw bytes; what goes to the guest (env, expect, python_args, workdir) must be UTF-8.
  *  - All calls are thread-safe. One `struct flashvm` may be shared by any number of threads.
  *  - The library installs no signal handlers, prints nothing and keeps no global state.
  */
@@ -142,6 +142,7 @@ struct flashvm_run_options {
     int interrupt_fd; /* -1: none */
     bool (*interrupted)(void *interrupted_data);
     void *interrupted_data;
+    uint64_t boot_timeout_ms; /* for the microVM to come up, before the snippet; 0: 90000 */
 };
 #define FLASHVM_RUN_OPTIONS_INIT                                                                   \
     {                                                                                              \

@@ -6,6 +6,7 @@
 
 #include "api/library.h"
 #include "base/cleanup.h"
+#include "base/json.h"
 
 enum { CPUS_MAX = 64 };
 enum { MEMORY_MB_MIN = 128, MEMORY_MB_MAX = 1024 * 1024 };
@@ -74,12 +75,26 @@ static int check_numbers(const struct flashvm_run_options *options, struct fvm_r
     return check_timeouts(options, spec, error);
 }
 
+/* These travel to the guest as JSON. */
+static int check_utf8(const char *name, const char *text, struct flashvm_error *error)
+{
+    cleanup_json json_t *json = json_string(text);
+
+    if (json == NULL)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "%s has \"%.200s\"; it must be valid UTF-8", name, text);
+    return 0;
+}
+
 static int check_list(const char *name, const char *const *list, struct flashvm_error *error)
 {
     size_t count = 0, bytes = 0;
 
-    for (; list[count]; count++)
+    for (; list[count]; count++) {
         bytes += strlen(list[count]) + 1;
+        if (check_utf8(name, list[count], error) < 0)
+            return -1;
+    }
     if (count > STRINGS_MAX || bytes > STRINGS_BYTES_MAX)
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
                         "%s has %zu entries of %zu bytes together; the limits are %d and %d", name,
@@ -100,6 +115,8 @@ static int check_env(const char *const *env, struct flashvm_error *error)
 
 static int check_workdir(const char *workdir, struct flashvm_error *error)
 {
+    if (check_utf8("workdir", workdir, error) < 0)
+        return -1;
     if (workdir[0] != '/' || strlen(workdir) > PATH_BYTES_MAX)
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
                         "workdir is \"%.200s\"; it must be an absolute path of at most %d bytes",

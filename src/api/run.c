@@ -48,7 +48,6 @@ static int run(struct flashvm *fvm, const struct fvm_run_spec *spec, struct fvm_
     if (prepare(fvm, &image, error) < 0)
         return -1;
     prepared = fvm_now_us();
-    fvm_progress(fvm, "booting a microVM");
     if (fvm_run(&fvm->host, &image, spec, result, error) < 0)
         return -1;
     result->public.timings.prepare_us += prepared - begin;
@@ -71,6 +70,8 @@ int flashvm_run(struct flashvm *fvm, const struct flashvm_run_options *options, 
         fvm_fail_no_memory(&own);
         return fvm_error_return(&own, error);
     }
+    checked.spec.progress = fvm->progress;
+    checked.spec.progress_data = fvm->progress_data;
     outcome = run(fvm, &checked.spec, result, &own);
     fvm_progress(fvm, NULL);
     if (outcome < 0) {

@@ -66,15 +66,17 @@ static bool ask(struct fvm_kvm *kvm, const char *libexec_dir)
     if (fvm_process_start(argv, (const int[]){-1, answer[1], -1}, 3, &pid, &error) < 0) {
         snprintf(kvm->reason, sizeof kvm->reason, "%s", error.message);
     } else {
+        fvm_cleanup_close(&answer[1]); /* so that its end ends the wait */
+        answer[1] = -1;
         answered = read_answer(answer[0], kvm->reason, sizeof kvm->reason) > 0;
         if (!answered)
-            snprintf(kvm->reason, sizeof kvm->reason, "it gave no answer within %d ms",
-                     DEADLINE_MS);
+            snprintf(kvm->reason, sizeof kvm->reason,
+                     "flashvm-probe-kvm gave no answer (it has %d ms for it)", DEADLINE_MS);
         kill(pid, SIGKILL);
         fvm_process_wait(pid);
     }
     close(answer[0]);
-    close(answer[1]);
+    fvm_cleanup_close(&answer[1]);
     flashvm_error_finish(&error);
     kvm->usable = strcmp(kvm->reason, "usable") == 0;
     if (kvm->usable)

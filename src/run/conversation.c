@@ -113,17 +113,19 @@ static int take_result(struct conversation *conversation, const struct fvm_frame
     cleanup_json json_t *json =
         json_loadb(frame->payload, frame->size, JSON_REJECT_DUPLICATES, NULL);
     const char *left_out = NULL;
-    json_int_t execute_us;
+    json_int_t exit_code, term_signal, execute_us; /* "i" would cut a large number to fit an int */
     int started, timed_out;
 
     if (json == NULL ||
-        json_unpack(json, "{s:i, s:i, s:b, s:b, s:I, s?s}", "exit_code", &public->exit_code,
-                    "term_signal", &public->term_signal, "started", &started, "timed_out",
-                    &timed_out, "execute_us", &execute_us, "left_out", &left_out) < 0)
+        json_unpack(json, "{s:I, s:I, s:b, s:b, s:I, s?s}", "exit_code", &exit_code, "term_signal",
+                    &term_signal, "started", &started, "timed_out", &timed_out, "execute_us",
+                    &execute_us, "left_out", &left_out) < 0)
         return fail_nonsense(conversation, "its result is no valid JSON", error);
-    if (public->exit_code < 0 || public->exit_code > 255 || public->term_signal < 0 ||
-        public->term_signal > 64 || execute_us < 0 || conversation->result->file_fd >= 0)
+    if (exit_code < 0 || exit_code > 255 || term_signal < 0 || term_signal > 64 || execute_us < 0 ||
+        conversation->result->file_fd >= 0)
         return fail_nonsense(conversation, "its result has values out of range", error);
+    public->exit_code = (int)exit_code;
+    public->term_signal = (int)term_signal;
     public->started = started;
     public->timed_out = timed_out;
     public->timings.execute_us = (uint64_t)execute_us;

@@ -51,7 +51,7 @@ static int append_file(struct fvm_buffer *outgoing, const char *path, const char
     return 0;
 }
 
-/* Return: a new array; NULL when memory is exhausted or a string is not UTF-8. */
+/* Return: a new array; NULL when memory is exhausted. */
 static json_t *string_array(const char *const *strings)
 {
     cleanup_json json_t *array = json_array();
@@ -67,9 +67,8 @@ static int append_json(struct fvm_buffer *outgoing, enum fvm_frame_type type, co
 {
     cleanup_free char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
-    if (text == NULL)
-        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
-                        "env, expect, python_args and workdir must be valid UTF-8");
+    if (text == NULL) /* all strings have been checked to be UTF-8 */
+        return fvm_fail_no_memory(error);
     return append_chunks(outgoing, type, text, strlen(text), error);
 }
 

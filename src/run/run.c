@@ -25,6 +25,12 @@ static int boot(struct fvm_host *host, const struct fvm_engine *engine, const ch
     return fvm_conversation_boot(ret_vm, image, spec, error);
 }
 
+static void show(const struct fvm_run_spec *spec, const char *stage)
+{
+    if (spec->progress)
+        spec->progress(spec->progress_data, stage);
+}
+
 int fvm_run(struct fvm_host *host, const struct fvm_image *image, const struct fvm_run_spec *spec,
             struct fvm_result *result, struct flashvm_error *error)
 {
@@ -44,10 +50,12 @@ int fvm_run(struct fvm_host *host, const struct fvm_image *image, const struct f
     if (spec->expect[0] && fvm_result_make_directory(result, error) < 0)
         return -1;
     timings->prepare_us = fvm_now_us() - begin;
+    show(spec, "booting a microVM");
     if (boot(host, engine, accelerator, image, spec, result->directory, &vm, error) < 0)
         return -1;
     booted = fvm_now_us();
     timings->boot_us = booted - begin - timings->prepare_us;
+    show(spec, "running the snippet");
     if (fvm_conversation_run(&vm, spec, result, error) < 0)
         return -1;
     ran = fvm_now_us();

@@ -31,6 +31,8 @@ struct fvm_run_spec {
     void *interrupted_data;
     const char *code;
     size_t code_size;
+    void (*progress)(void *progress_data, const char *stage); /* NULL: nobody wants to know */
+    void *progress_data;
 };
 
 /* Boot a VM with this image, run the snippet in it, end the VM. */
