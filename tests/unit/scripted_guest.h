@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A conversation with a guest that follows a script: a thread at the other end of a VM's sockets
+ * and pipes. Asserts nothing in that thread; a guest whose host has gone simply ends.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+
+#include "assertions.h"
+
+#include "base/buffer.h"
+#include "protocol/frame.h"
+#include "run/conversation.h"
+
+struct guest {
+    int channel_fd, console_fd, log_fd, control_fd; /* the VM's ends */
+    void (*script)(struct guest *guest);
+    pthread_t host; /* the thread that waits for the guest */
+
+    /* What a script of several tests does or says in this one. */
+    void (*attack)(struct guest *guest);
+    const char *text;
+
+    struct fvm_frame_decoder decoder;
+
+    /* What the host has sent so far. */
+    struct fvm_buffer setup, request, code;
+    char code_path[FVM_FILE_PATH_MAX + 1];
+    uint64_t code_size;
+    bool run, stdin_ended;
+};
+
+/* One test: the host's side, and the guest. */
+struct talk {
+    char *tmpdir;
+    struct fvm_vm vm;
+    struct fvm_run_spec spec; /* timeouts of 20 s, so that only a test that changes one meets it */
+    struct fvm_result *result;
+    struct flashvm_error error;
+    struct guest guest;
+    uint64_t elapsed_us;
+};
+
+/* For cmocka_unit_test_setup_teardown(): *state is a struct talk. */
+int talk_setup(void **state);
+int talk_teardown(void **state);
+#define talk_test(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
+
+/* Let the guest follow its script while the host boots it or runs a snippet. Return: what the
+ * host's call returns. */
+int talk_boot(struct talk *talk, void (*script)(struct guest *guest));
+int talk_run(struct talk *talk, void (*script)(struct guest *guest));
+
+/* The run succeeded, and this is its (completed) result. */
+const struct flashvm_result *talk_result(struct talk *talk, void (*script)(struct guest *guest));
+
+/* ---- for scripts ----------------------------------------------------------------------------- */
+
+/* Return: false when the host is gone. */
+bool guest_send(struct guest *guest, enum fvm_frame_type type, const void *payload, size_t size);
+bool guest_say(struct guest *guest, enum fvm_frame_type type, const char *text);
+bool guest_send_bytes(struct guest *guest, const void *data, size_t size);
+
+/* Take frames until one of this type has come. Return: false when the host is gone. */
+bool guest_receive(struct guest *guest, enum fvm_frame_type last);
+
+/* Take all that belongs to a run, then say that the snippet has begun. */
+void guest_start(struct guest *guest);
+
+/* A FILE frame. */
+bool guest_begin_file(struct guest *guest, const char *path, uint64_t size);
+void guest_send_file(struct guest *guest, const char *path, const char *text);
+
+void guest_print(int fd, const char *text); /* on console_fd or log_fd */
+void guest_wait_ms(unsigned milliseconds);
+
+/* Do nothing until the host closes the channel. */
+void guest_wait_for_the_end(struct guest *guest);
+
+/* The end of the VM's process. */
+void guest_die(struct guest *guest);
+
+#define GOOD_RESULT                                                                                \
+    "{\"exit_code\":0,\"term_signal\":0,\"started\":true,\"timed_out\":false,\"execute_us\":1234}"

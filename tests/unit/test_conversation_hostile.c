@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/* A conversation with a guest that lies, floods or says nothing: an error, never a wrong result. */
+#include "scripted_guest.h"
+
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* ---- what breaks the protocol ---------------------------------------------------------------- */
+
+static void send_garbage(struct guest *guest)
+{
+    guest_send_bytes(guest, "GET / HTTP/1.1\r\n", 16);
+}
+
+static void send_too_long_a_frame(struct guest *guest)
+{
+    guest_send_bytes(guest, "\x0c\0\0\0\1\0\1\0", 8);
+}
+
+static void send_ready_again(struct guest *guest)
+{
+    guest_send(guest, FVM_FRAME_READY, NULL, 0);
+}
+
+static void start_again(struct guest *guest)
+{
+    guest_send(guest, FVM_FRAME_STARTED, NULL, 0);
+}
+
+static void play_the_host(struct guest *guest)
+{
+    guest_say(guest, FVM_FRAME_REQUEST, "{}");
+}
+
+static void climb_out(struct guest *guest)
+{
+    guest_begin_file(guest, "../../etc/passwd", 1);
+}
+
+static void name_an_absolute_path(struct guest *guest)
+{
+    guest_begin_file(guest, "/etc/passwd", 1);
+}
+
+static void send_a_file_frame_that_is_too_short(struct guest *guest)
+{
+    guest_say(guest, FVM_FRAME_FILE, "short");
+}
+
+static void send_more_than_announced(struct guest *guest)
+{
+    guest_begin_file(guest, "a", 3);
+    guest_say(guest, FVM_FRAME_FILE_DATA, "ab");
+    guest_say(guest, FVM_FRAME_FILE_DATA, "cd");
+}
+
+static void send_less_than_announced(struct guest *guest)
+{
+    guest_begin_file(guest, "a", 3);
+    guest_say(guest, FVM_FRAME_FILE_DATA, "ab");
+    guest_send(guest, FVM_FRAME_FILE_END, NULL, 0);
+}
+
+static void send_data_without_a_file(struct guest *guest)
+{
+    guest_say(guest, FVM_FRAME_FILE_DATA, "a");
+}
+
+static void end_a_file_that_never_began(struct guest *guest)
+{
+    guest_send(guest, FVM_FRAME_FILE_END, NULL, 0);
+}
+
+static void begin_a_file_within_another(struct guest *guest)
+{
+    guest_begin_file(guest, "a", 3);
+    guest_begin_file(guest, "b", 3);
+}
+
+static void send_too_many_files(struct guest *guest)
+{
+    guest_send_file(guest, "1", "");
+    guest_send_file(guest, "2", "");
+    guest_send_file(guest, "3", "");
+    guest_send_file(guest, "4", "");
+}
+
+static void announce_too_large_a_file(struct guest *guest)
+{
+    guest_begin_file(guest, "a", (1 << 20) + 1);
+}
+
+static void announce_a_file_of_all_there_is(struct guest *guest)
+{
+    guest_begin_file(guest, "a", UINT64_MAX);
+}
+
+static void send_too_much_in_two_files(struct guest *guest)
+{
+    guest_send_file(guest, "a", "x");
+    guest_begin_file(guest, "b", 1 << 20);
+}
+
+static void send_a_file_twice(struct guest *guest)
+{
+    guest_send_file(guest, "a", "one");
+    guest_send_file(guest, "a", "two");
+}
+
+static void send_a_file_below_a_file(struct guest *guest)
+{
+    guest_send_file(guest, "a", "one");
+    guest_send_file(guest, "a/b", "two");
+}
+
+static void send_a_file_in_place_of_a_directory(struct guest *guest)
+{
+    guest_send_file(guest, "a/b", "one");
+    guest_send_file(guest, "a", "two");
+}
+
+static void give_a_result_within_a_file(struct guest *guest)
+{
+    guest_begin_file(guest, "a", 3);
+    guest_say(guest, FVM_FRAME_RESULT, GOOD_RESULT);
+}
+
+static void send_deep_json(struct guest *guest)
+{
+    static char deep[FVM_FRAME_MAX_PAYLOAD];
+
+    memset(deep, '[', sizeof deep);
+    guest_send(guest, FVM_FRAME_RESULT, deep, sizeof deep);
+}
+
+static void attack_in_the_run(struct guest *guest)
+{
+    guest_start(guest);
+    guest->attack(guest);
+    guest_wait_for_the_end(guest);
+}
+
+/* The run fails with this, at once. The next attack gets a guest of its own. */
+static void assert_ended(void **state, void (*script)(struct guest *guest), const char *says)
+{
+    struct talk *talk = *state;
+
+    assert_failure(talk_run(talk, script), &talk->error, FLASHVM_GUEST_FAILED, says);
+    assert_in_range(talk->elapsed_us, 0, 10 * 1000000);
+    talk_teardown(state);
+    talk_setup(state);
+}
+
+static void a_guest_that_breaks_the_protocol_is_ended(void **state)
+{
+    static const struct {
+        void (*attack)(struct guest *guest);
+        const char *says;
+    } cases[] = {
+        {send_garbage, "bytes that are no frame"},
+        {send_too_long_a_frame, "bytes that are no frame"},
+        {send_ready_again, "a frame that only the host sends"},
+        {start_again, "a frame that only the host sends"},
+        {play_the_host, "a frame that only the host sends"},
+        {climb_out, "an artifact has an unsafe name"},
+        {name_an_absolute_path, "an artifact has an unsafe name"},
+        {send_a_file_frame_that_is_too_short, "an artifact has an unsafe name"},
+        {send_more_than_announced, "sent more of an artifact than it said"},
+        {send_less_than_announced, "sent less of an artifact than it said"},
+        {send_data_without_a_file, "sent more of an artifact than it said"},
+        {end_a_file_that_never_began, "sent less of an artifact than it said"},
+        {begin_a_file_within_another, "sent an artifact out of turn"},
+        {send_too_many_files, "it sends more artifacts than it was told to"},
+        {announce_too_large_a_file, "it sends more artifacts than it was told to"},
+        {announce_a_file_of_all_there_is, "it sends more artifacts than it was told to"},
+        {send_too_much_in_two_files, "it sends more artifacts than it was told to"},
+        {send_a_file_twice, "sent two artifacts that cannot both be at a"},
+        {send_a_file_below_a_file, "sent two artifacts that cannot both be at a"},
+        {send_a_file_in_place_of_a_directory, "sent two artifacts that cannot both be at a"},
+        {give_a_result_within_a_file, "its result has values out of range"},
+        {send_deep_json, "its result is no valid JSON"},
+    };
+
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        ((struct talk *)*state)->guest.attack = cases[i].attack;
+        assert_ended(state, attack_in_the_run, cases[i].says);
+    }
+}
+
+/* ---- out of turn ----------------------------------------------------------------------------- */
+
+static void write_before_the_start(struct guest *guest)
+{
+    guest_say(guest, FVM_FRAME_STDOUT, "too early");
+    guest_wait_for_the_end(guest);
+}
+
+static void give_a_result_before_the_start(struct guest *guest)
+{
+    guest_say(guest, FVM_FRAME_RESULT, GOOD_RESULT);
+    guest_wait_for_the_end(guest);
+}
+
+static void send_a_file_before_the_start(struct guest *guest)
+{
+    guest_begin_file(guest, "a", 1);
+    guest_wait_for_the_end(guest);
+}
+
+static void nothing_is_taken_before_the_snippet_begins(void **state)
+{
+    assert_ended(state, write_before_the_start, "a frame out of turn");
+    assert_ended(state, give_a_result_before_the_start, "a frame out of turn");
+    assert_ended(state, send_a_file_before_the_start, "a frame out of turn");
+}
+
+static void start_without_being_ready(struct guest *guest)
+{
+    guest_send(guest, FVM_FRAME_STARTED, NULL, 0);
+    guest_wait_for_the_end(guest);
+}
+
+static void nothing_but_ready_is_taken_at_boot(void **state)
+{
+    struct talk *talk = *state;
+
+    assert_failure(talk_boot(talk, start_without_being_ready), &talk->error, FLASHVM_GUEST_FAILED,
+                   "the guest does not keep to the protocol: a frame out of turn");
+}
+
+/* ---- results --------------------------------------------------------------------------------- */
+
+static void give_the_result_of_the_test(struct guest *guest)
+{
+    guest_start(guest);
+    guest_say(guest, FVM_FRAME_RESULT, guest->text);
+    guest_wait_for_the_end(guest);
+}
+
+static void a_result_must_be_whole_and_possible(void **state)
+{
+#define RESULT(code, signal, started, timed_out, execute_us)                                       \
+    "{\"exit_code\":" code ",\"term_signal\":" signal ",\"started\":" started                      \
+    ",\"timed_out\":" timed_out ",\"execute_us\":" execute_us "}"
+    static const char no_json[] = "its result is no valid JSON";
+    static const char out_of_range[] = "its result has values out of range";
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"", no_json},
+        {"null", no_json},
+        {"[]", no_json},
+        {"{}", no_json},
+        {"{\"exit_code\":0", no_json},
+        {"{\"exit_code\":0,\"exit_code\":0}", no_json},
+        {RESULT("\"0\"", "0", "true", "false", "0"), no_json},
+        {RESULT("0.5", "0", "true", "false", "0"), no_json},
+        {RESULT("0", "null", "true", "false", "0"), no_json},
+        {RESULT("0", "0", "1", "false", "0"), no_json},
+        {RESULT("0", "0", "true", "\"\"", "0"), no_json},
+        {RESULT("0", "0", "true", "false", "[]"), no_json},
+        {RESULT("0", "0", "true", "false", "99999999999999999999"), no_json},
+        {RESULT("0", "0", "true", "false", "0,\"left_out\":7"), no_json},
+        {RESULT("0", "0", "true", "false", "0,\"left_out\":\"\\u0000\""), no_json},
+        {RESULT("300", "0", "true", "false", "0"), out_of_range},
+        {RESULT("256", "0", "true", "false", "0"), out_of_range},
+        {RESULT("-1", "0", "true", "false", "0"), out_of_range},
+        {RESULT("4294967296", "0", "true", "false", "0"), out_of_range}, /* 0 as an int */
+        {RESULT("0", "65", "true", "false", "0"), out_of_range},
+        {RESULT("0", "-1", "true", "false", "0"), out_of_range},
+        {RESULT("0", "4294967296", "true", "false", "0"), out_of_range},
+        {RESULT("0", "0", "true", "false", "-1"), out_of_range},
+    };
+
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        ((struct talk *)*state)->guest.text = cases[i].text;
+        assert_ended(state, give_the_result_of_the_test, cases[i].says);
+    }
+    ((struct talk *)*state)->guest.text = RESULT("255", "64", "true", "true", "0");
+    assert_int_equal(talk_result(*state, give_the_result_of_the_test)->exit_code, 255);
+}
+
+/* ---- floods ---------------------------------------------------------------------------------- */
+
+static void write_for_ever(struct guest *guest)
+{
+    static const char zeros[FVM_FRAME_MAX_PAYLOAD];
+
+    guest_start(guest);
+    while (guest_send(guest, FVM_FRAME_STDOUT, zeros, sizeof zeros))
+        ;
+}
+
+static void output_without_end_meets_the_deadline_and_the_limit(void **state)
+{
+    struct talk *talk = *state;
+    const struct flashvm_result *result;
+
+    talk->spec.timeout_ms = talk->spec.grace_ms = 100;
+    talk->spec.max_stdout_bytes = 100;
+    result = talk_result(talk, write_for_ever);
+    assert_in_range(talk->elapsed_us, 200 * 1000, 10 * 1000000);
+    assert_true(result->timed_out);
+    assert_int_equal(result->stdout_size, 100);
+    assert_true(result->stdout_bytes > FVM_FRAME_MAX_PAYLOAD);
+    assert_in_range(talk->result->out.capacity, 100, 1000);
+}
+
+static void send_empty_frames_for_ever(struct guest *guest)
+{
+    guest_start(guest);
+    while (guest_send(guest, FVM_FRAME_STDERR, NULL, 0))
+        ;
+}
+
+static void empty_frames_without_end_meet_the_deadline(void **state)
+{
+    struct talk *talk = *state;
+
+    talk->spec.timeout_ms = talk->spec.grace_ms = 100;
+    assert_true(talk_result(talk, send_empty_frames_for_ever)->timed_out);
+    assert_in_range(talk->elapsed_us, 200 * 1000, 10 * 1000000);
+}
+
+/* From a process of its own: threads of a sanitized program are not fast enough. */
+static void flood_the_console(struct guest *guest)
+{
+    static const char zeros[1 << 20];
+    pid_t child;
+
+    guest_start(guest);
+    child = fork();
+    if (child == 0) {
+        /* The other ends are the host's: this must not keep them open. */
+        signal(SIGPIPE, SIG_DFL);
+        dup2(guest->console_fd, 0);
+        syscall(SYS_close_range, 1, ~0U, 0);
+        alarm(30);
+        while (write(0, zeros, sizeof zeros) > 0)
+            ;
+        _exit(0);
+    }
+    guest_wait_for_the_end(guest);
+    waitpid(child, NULL, 0);
+}
+
+static void a_console_without_end_meets_the_deadline(void **state)
+{
+    struct talk *talk = *state;
+
+    talk->spec.timeout_ms = talk->spec.grace_ms = 100;
+    assert_true(talk_result(talk, flood_the_console)->timed_out);
+    assert_in_range(talk->elapsed_us, 200 * 1000, 10 * 1000000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        talk_test(a_guest_that_breaks_the_protocol_is_ended),
+        talk_test(nothing_is_taken_before_the_snippet_begins),
+        talk_test(nothing_but_ready_is_taken_at_boot),
+        talk_test(a_result_must_be_whole_and_possible),
+        talk_test(output_without_end_meets_the_deadline_and_the_limit),
+        talk_test(empty_frames_without_end_meet_the_deadline),
+        talk_test(a_console_without_end_meets_the_deadline),
+    };
+
+    return cmocka_run_group_tests_name("conversation_hostile", tests, NULL, NULL);
+}
