@@ -44,7 +44,7 @@ $(VENV)/tests: $(VENV)/built build/packages-test tools/requirements-test.txt
 
 # ---- build ----
 
-MESON = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/meson
+MESON = env PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/meson
 
 $(DEV)/build.ninja: $(VENV)/built meson.build meson.options
 	@$(MESON) setup --reconfigure $(DEV) -Dagent=true >/dev/null
@@ -83,7 +83,7 @@ $(UNIT)/build.ninja: $(VENV)/tests meson.build meson.options
 	@$(MESON) setup --reconfigure $(UNIT) -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 
 unit: $(UNIT)/build.ninja guest
-	@$(MESON) test -C $(UNIT) --print-errorlogs
+	@timeout -k 10 900 $(MESON) test -C $(UNIT) --print-errorlogs
 
 e2e: $(VENV)/package $(VENV)/tests $(DEV)/compiled
 	@$(VENV)/bin/python -m pytest tests/e2e $(ARGS)
@@ -94,7 +94,7 @@ lint: $(VENV)/tests $(VENV)/package
 	@clang-format --dry-run --Werror $(filter %.c %.h,$(C_SOURCES))
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@shellcheck $$(git ls-files '*.sh' .ci/run)
+	@shellcheck -x $$(git ls-files '*.sh' .ci/run)
 	@$(VENV)/bin/codespell $$(git ls-files)
 
 format: $(VENV)/tests

@@ -10,8 +10,8 @@
 
 /*
  * Start argv[0] (a path) with an environment of PATH only and all signals at their defaults. The
- * child's descriptor i is a copy of fds[i]; fds[i] == -1 gives /dev/null. It has no others, whatever
- * the rest of this process has open without O_CLOEXEC.
+ * child's descriptor i is a copy of fds[i]; fds[i] == -1 gives /dev/null. It has no others,
+ * whatever the rest of this process has open without O_CLOEXEC.
  */
 int fvm_process_start(const char *const *argv, const int *fds, size_t fd_count, pid_t *ret_pid,
                       struct flashvm_error *error);

@@ -49,6 +49,7 @@ struct fvm_vm {
     int log_fd;     /* what the VM's process prints */
     int control_fd; /* its end means that the VM's process is over */
     pid_t jail_pid;
+    struct fvm_buffer console, log; /* the last of what was read from there, for errors */
 };
 
 struct fvm_engine {

@@ -18,8 +18,9 @@
 static const uint64_t OVERHEAD_BYTES = 4ULL << 30;
 
 /*
- * The guest's command line. Its console is what a failed boot is explained with. Under TCG the whole of it
- * costs nothing measurable; under KVM each byte is an exit to QEMU, so there only warnings are printed.
+ * The guest's command line. Its console is what a failed boot is explained with. Under TCG the
+ * whole of it costs nothing measurable; under KVM each byte is an exit to QEMU, so there only
+ * warnings are printed.
  */
 #define COMMAND_LINE                                                                               \
     "console=ttyS0 panic=-1 reboot=t tsc=reliable no_timer_check cryptomgr.notests audit=0 "       \

@@ -107,4 +107,6 @@ void fvm_vm_destroy(struct fvm_vm *vm)
         fvm_cleanup_close(all[i]);
         *all[i] = -1;
     }
+    fvm_buffer_finish(&vm->console);
+    fvm_buffer_finish(&vm->log);
 }

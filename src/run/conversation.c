@@ -28,7 +28,6 @@ struct conversation {
     struct fvm_result *result; /* NULL while booting */
     struct fvm_frame_decoder decoder;
     struct fvm_buffer outgoing;
-    struct fvm_buffer console, log;
     enum stage stage;
     uint64_t deadline_us, last_deadline_us;
 };
@@ -37,8 +36,6 @@ static void conversation_finish(struct conversation *conversation)
 {
     fvm_frame_decoder_finish(&conversation->decoder);
     fvm_buffer_finish(&conversation->outgoing);
-    fvm_buffer_finish(&conversation->console);
-    fvm_buffer_finish(&conversation->log);
 }
 
 static uint64_t deadline_in(uint64_t timeout_ms)
@@ -66,11 +63,14 @@ static bool drain(int fd, struct fvm_buffer *tail)
 
 static void add_tail(struct flashvm_error *error, const char *what, const struct fvm_buffer *tail)
 {
+    size_t size = tail->size;
     char *message;
 
-    if (error == NULL || tail->size == 0)
+    while (size > 0 && (tail->data[size - 1] == '\n' || tail->data[size - 1] == '\r'))
+        size--;
+    if (error == NULL || size == 0)
         return;
-    message = fvm_format("%s\n--- %s ---\n%s", error->message, what, tail->data);
+    message = fvm_format("%s\n--- %s ---\n%.*s", error->message, what, (int)size, tail->data);
     if (message) {
         free(error->message);
         error->message = message;
@@ -79,10 +79,12 @@ static void add_tail(struct flashvm_error *error, const char *what, const struct
 
 static int fail_with_tails(struct conversation *conversation, struct flashvm_error *error)
 {
-    drain(conversation->vm->console_fd, &conversation->console);
-    drain(conversation->vm->log_fd, &conversation->log);
-    add_tail(error, "the VM's process said", &conversation->log);
-    add_tail(error, "the end of the guest's console", &conversation->console);
+    struct fvm_vm *vm = conversation->vm;
+
+    drain(vm->console_fd, &vm->console);
+    drain(vm->log_fd, &vm->log);
+    add_tail(error, "the VM's process said", &vm->log);
+    add_tail(error, "the end of the guest's console", &vm->console);
     return -1;
 }
 
@@ -292,9 +294,9 @@ static int converse_until(struct conversation *conversation, enum stage wanted,
             return fvm_fail(error, FLASHVM_CANCELLED, "the run was cancelled");
         if (ready < 0)
             continue;
-        if (polls[2].revents && !drain(vm->console_fd, &conversation->console))
+        if (polls[2].revents && !drain(vm->console_fd, &vm->console))
             polls[2].fd = -1;
-        if (polls[3].revents && !drain(vm->log_fd, &conversation->log))
+        if (polls[3].revents && !drain(vm->log_fd, &vm->log))
             polls[3].fd = -1;
         /* A guest that takes no more may still have said why: read on until its end. */
         if (polls[0].revents & POLLOUT && send_outgoing(conversation) < 0)

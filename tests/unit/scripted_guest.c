@@ -81,6 +81,8 @@ static void close_all(int *fds[], size_t count)
 static void close_host(struct fvm_vm *vm)
 {
     close_all((int *[]){&vm->channel_fd, &vm->control_fd, &vm->console_fd, &vm->log_fd}, 4);
+    fvm_buffer_finish(&vm->console);
+    fvm_buffer_finish(&vm->log);
 }
 
 int talk_teardown(void **state)

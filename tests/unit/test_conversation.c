@@ -55,7 +55,7 @@ static void an_error_has_no_more_than_the_end_of_the_console(void **state)
     struct talk *talk = *state;
 
     assert_int_equal(talk_boot(talk, print_much_and_die), -1);
-    assert_non_null(strstr(talk->error.message, "0123456789\nthe end\n"));
+    assert_non_null(strstr(talk->error.message, "0123456789\nthe end"));
     assert_null(strstr(talk->error.message, "the beginning"));
     assert_in_range(strlen(talk->error.message), 4096, 5000);
 }
@@ -250,6 +250,16 @@ static void a_guest_that_dies_in_the_snippet_is_explained_by_its_console(void **
     assert_failure(-1, &talk->error, FLASHVM_GUEST_FAILED, "(the snippet had begun)");
 }
 
+/* As the boot's conversation leaves it. */
+static void what_the_console_said_at_boot_explains_a_run_too(void **state)
+{
+    struct talk *talk = *state;
+
+    assert_int_equal(fvm_buffer_append(&talk->vm.console, "at boot\n", 8), 0);
+    assert_int_equal(talk_run(talk, panic_in_the_snippet), -1);
+    assert_non_null(strstr(talk->error.message, "---\nat boot\nOut of memory and no killable"));
+}
+
 static void lose_the_process(struct guest *guest)
 {
     guest_start(guest);
@@ -399,6 +409,7 @@ int main(void)
         talk_test(a_result_counts_though_the_vm_ends_right_after_it),
         talk_test(a_guest_that_dies_is_an_error_that_says_whether_the_snippet_had_begun),
         talk_test(a_guest_that_dies_in_the_snippet_is_explained_by_its_console),
+        talk_test(what_the_console_said_at_boot_explains_a_run_too),
         talk_test(the_end_of_the_vms_process_is_enough),
         talk_test(a_guest_may_say_why_it_cannot_do_the_run),
         talk_test(a_guest_is_heard_though_it_did_not_listen),
