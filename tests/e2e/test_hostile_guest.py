@@ -249,7 +249,7 @@ def test_a_guest_that_ends_early_is_an_error(begin: str, end: str, says: str) ->
         "--- the VM's process said ---\ntrouble in QEMU\n"
     )
     assert "--- the end of the guest's console ---\n" in message
-    assert message.endswith("\nlast words\n")
+    assert message.endswith("\nlast words")
 
 
 @pytest.mark.parametrize("begin", ["", "unstarted\n"])
