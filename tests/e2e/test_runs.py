@@ -199,17 +199,28 @@ def test_boot_after_boot() -> None:
         assert fvm.run(f"print({n})").stdout == f"{n}\n"
 
 
-def test_the_c_example_runs() -> None:
+def test_the_c_example_runs_with_the_installed_library(tmp_path: Path) -> None:
+    """As its comment says: cc hello.c $(pkg-config --cflags --libs flashvm)."""
     root = Path(__file__).parents[2]
-    include, build = root / "include", root / "build/dev"
-    package = Path(fvm.__file__).parent
-    program = build / "example-of-the-tests"
-    compile_command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{include}"]
-    compile_command += [str(root / "examples/hello.c"), "-o", str(program)]
-    compile_command += [f"-L{build}/src", "-lflashvm", f"-Wl,-rpath,{build}/src"]
-    subprocess.run(compile_command, check=True)
+    tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**os.environ, "DESTDIR": str(tmp_path), "PATH": tools}
+    install = ["meson", "install", "-C", str(root / "build/dev"), "--quiet"]
+    subprocess.run(install, check=True, env=env, stdout=subprocess.DEVNULL)
+
+    (pc_file,) = tmp_path.rglob("flashvm.pc")
+    env.update(PKG_CONFIG_PATH=str(pc_file.parent), PKG_CONFIG_SYSROOT_DIR=str(tmp_path))
+    query = ["pkg-config", "--cflags", "--libs", "flashvm"]
+    flags = subprocess.run(query, check=True, env=env, capture_output=True, text=True).stdout
+    program = tmp_path / "hello"
+    compiler = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-D_DEFAULT_SOURCE"]
+    example = str(root / "examples/hello.c")
+    subprocess.run([*compiler, example, "-o", program, *flags.split()], check=True)
+
+    env["LD_LIBRARY_PATH"] = str(pc_file.parents[1])
+    prefix = tmp_path / "usr/local"
+    directories = [prefix / "share/flashvm", prefix / "libexec/flashvm"]
     done = subprocess.run(
-        [program, package / "data", package / "bin"], capture_output=True, text=True, timeout=120
+        [program, *directories], env=env, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "Hello from microVM!\nout/result.txt (17 bytes)\n"
