@@ -6,11 +6,12 @@ r"""Run a Python snippet in a microVM of its own.
 >>> result.exit_code, result.stdout
 (0, 'hi\n')
 
-`run` runs a snippet, `prepare_image` does the work of the first run ahead of time, and `doctor`
-tells what this machine can do. Every error is a `FlashVMError`.
+`run` runs a snippet (`run_with_config` takes its options as a dict), `prepare_image` does the work
+of the first run ahead of time, and `doctor` tells what this machine can do. Every error is a
+`FlashVMError`.
 """
 
-from ._api import doctor, prepare_image, run
+from ._api import doctor, find_embedded_data_path, prepare_image, run, run_with_config
 from ._doctor import DoctorReport, EngineReport
 from ._errors import (
     BootFailed,
@@ -53,6 +54,8 @@ __all__ = [
     "Unsupported",
     "__version__",
     "doctor",
+    "find_embedded_data_path",
     "prepare_image",
     "run",
+    "run_with_config",
 ]

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""The three calls of the package, over one library handle per process."""
+"""The calls of the package, over one library handle per process."""
 
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
+import pathlib
 import threading
-from typing import Iterable, Mapping, Optional, Union, cast
+from typing import Any, Iterable, Mapping, Optional, Union, cast
 
 from . import _arguments, _flashvm, _paths
 from ._doctor import DoctorReport
+from ._errors import NotFound
 from ._progress import ProgressLine
 from ._result import Result, result_from_raw
 
@@ -66,6 +69,8 @@ def run(
     expect: Optional[Iterable[str]] = None,
     max_bytes_inline: int = 1_048_576,
     engine: str = "auto",
+    network: bool = False,
+    ports: Optional[Iterable[object]] = None,
 ) -> Result:
     """Run a Python snippet in a fresh microVM, as `python -u main.py` would run it.
 
@@ -79,6 +84,7 @@ def run(
     expect: globs relative to /work; the files that match are returned as artifacts.
     max_bytes_inline: an artifact up to this size has its bytes in `content`.
     engine: what makes the microVM; "auto" takes the fastest usable one. `doctor()` lists them.
+    network, ports: not built yet; anything but False and None raises Unsupported.
 
     A snippet that fails (exception, signal, timeout) is a result. Raises InvalidArgument (which is
     a ValueError) or InvalidArgumentType (also a TypeError) for arguments that make no sense, and
@@ -96,6 +102,7 @@ def run(
     checked_env = _arguments.check_env("env", env)
     checked_args = _arguments.check_strings("python_args", python_args)
     checked_expect = _arguments.check_expect("expect", expect)
+    _arguments.check_no_network(network, ports)
     inline = _arguments.check_int("max_bytes_inline", max_bytes_inline, 0, None)
     try:
         raw = _flashvm.run(
@@ -113,6 +120,32 @@ def run(
     finally:
         _progress_line.show(None)
     return result_from_raw(raw, inline)
+
+
+_RUN_OPTIONS = [
+    name
+    for name, parameter in inspect.signature(run).parameters.items()
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+]
+
+
+def run_with_config(code: Union[str, bytes], config: Mapping[str, Any]) -> Result:
+    """As `run(code, **config)`: for options that come from a file or a request.
+
+    Raises InvalidArgument for a key that is no option of `run`; the message names the nearest one.
+    """
+    return run(code, **_arguments.check_config("config", config, _RUN_OPTIONS))
+
+
+def find_embedded_data_path() -> pathlib.Path:
+    """The directory of the guest's kernel, initramfs and embedded OCI image (its `oci`).
+
+    A real directory, from a wheel and from an editable install. Raises NotFound when it is missing.
+    """
+    path = pathlib.Path(_paths.data_dir())
+    if not (path / "oci" / "index.json").is_file():
+        raise NotFound(f"the embedded image is missing in {path}; make it with: make guest")
+    return path
 
 
 def prepare_image() -> str:

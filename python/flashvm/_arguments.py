@@ -7,13 +7,14 @@ engines there are, what one of them can enforce) is left to the library.
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 import operator
 import os
-from typing import Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
-from ._errors import InvalidArgument, InvalidArgumentType
+from ._errors import InvalidArgument, InvalidArgumentType, Unsupported
 
 _MAX_TIMEOUT_SECONDS = 365 * 24 * 3600
 
@@ -164,3 +165,31 @@ def check_engine(name: str, value: object) -> bytes:
         raise _wrong_value(name, value, "'auto' or the name of an engine")
     assert isinstance(value, str)
     return to_guest_bytes(name, value)
+
+
+def check_no_network(network: object, ports: object) -> None:
+    """Both are a part of the contract, and refused until an engine can do them."""
+    if not isinstance(network, bool):
+        raise _wrong_type("network", network, "a bool")
+    if network or ports is not None:
+        asked = "network=True" if network else f"ports={_shown(ports)}"
+        raise Unsupported(
+            f"{asked} is not supported yet: a microVM has no network but its own loopback; "
+            "give the snippet what it needs in its code, and take files out with expect"
+        )
+
+
+def check_config(name: str, value: object, options: Sequence[str]) -> Dict[str, Any]:
+    """A mapping whose keys are all among `options`."""
+    if not isinstance(value, Mapping):
+        raise _wrong_type(name, value, "a dict with options of run")
+    for key in value:
+        if not isinstance(key, str):
+            raise _wrong_type(f"a key in {name}", key, "a str")
+        if key not in options:
+            nearest = difflib.get_close_matches(key, options, 1, 0)[0]
+            raise InvalidArgument(
+                f"{name} has the key {_shown(key)}, which is no option of run; "
+                f"did you mean {nearest!r}?"
+            )
+    return dict(value)
