@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,23 +12,9 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "protocol/frame.h"
 
 enum { COPY_CHUNK = 65536 };
-
-/* Only plain names between single slashes. */
-static bool is_plain_relative(const char *path)
-{
-    for (;;) {
-        size_t length = strcspn(path, "/");
-
-        if (length == 0 || (length == 1 && path[0] == '.') ||
-            (length == 2 && path[0] == '.' && path[1] == '.'))
-            return false;
-        if (path[length] == '\0')
-            return true;
-        path += length + 1;
-    }
-}
 
 /*
  * Open the directory that is to hold the file, one component at a time and never through a symlink,
@@ -113,7 +98,7 @@ static int save(const struct flashvm_artifact *artifact, const char *directory, 
 
     if (taken_apart == NULL || path == NULL)
         return fvm_fail_no_memory(error);
-    if (!is_plain_relative(artifact->guest_path))
+    if (!fvm_file_path_is_safe(artifact->guest_path, strlen(artifact->guest_path)))
         return fvm_fail(error, FLASHVM_GUEST_FAILED,
                         "cannot save the artifact '%s': that is not a plain relative path",
                         artifact->guest_path);

@@ -2,7 +2,6 @@
 #include "protocol/frame.h"
 
 #include <endian.h>
-#include <stdbool.h>
 #include <string.h>
 
 void fvm_frame_encode_header(enum fvm_frame_type type, size_t size,
@@ -52,7 +51,7 @@ void fvm_frame_decoder_finish(struct fvm_frame_decoder *decoder)
     decoder->consumed = 0;
 }
 
-static bool is_safe_path(const char *path, size_t size)
+bool fvm_file_path_is_safe(const char *path, size_t size)
 {
     if (size == 0 || size > FVM_FILE_PATH_MAX || memchr(path, '\0', size))
         return false;
@@ -75,7 +74,7 @@ int fvm_frame_parse_file(const struct fvm_frame *frame, uint64_t *ret_size,
     uint64_t size;
 
     if (frame->size <= sizeof size ||
-        !is_safe_path(frame->payload + sizeof size, frame->size - sizeof size))
+        !fvm_file_path_is_safe(frame->payload + sizeof size, frame->size - sizeof size))
         return -1;
     memcpy(&size, frame->payload, sizeof size);
     memcpy(ret_path, frame->payload + sizeof size, frame->size - sizeof size);

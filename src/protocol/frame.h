@@ -18,6 +18,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -77,8 +78,13 @@ void fvm_frame_decoder_finish(struct fvm_frame_decoder *decoder);
 enum { FVM_FILE_PATH_MAX = 3072 };
 
 /*
- * Take a FILE frame apart and check its path: relative, at most FVM_FILE_PATH_MAX bytes, no empty,
- * "." or ".." component, no component over 255 bytes, no NUL.
+ * Is this a path that may be made below a directory: relative, at most FVM_FILE_PATH_MAX bytes, no
+ * empty, "." or ".." component, no component over 255 bytes, no NUL?
+ */
+bool fvm_file_path_is_safe(const char *path, size_t size);
+
+/*
+ * Take a FILE frame apart and check its path.
  * @ret_path: NUL-terminated copy.
  * Return: 0, or -1 when the payload is not of this form.
  */
