@@ -13,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "limits.h"
 #include "log.h"
 #include "system.h"
 
@@ -175,6 +176,8 @@ static void child_exec(const struct pipes *pipes, const struct account *account,
     /* The out-of-memory killer must take the snippet, never the agent. */
     if (score < 0 || write(score, "500", 3) < 0)
         agent_die_errno("cannot set oom_score_adj");
+    if (limits_enter() < 0)
+        agent_die_errno("cannot enter the snippet's control group");
     setrlimit(RLIMIT_CORE, &no_core);
     setsid();
     if (dup2(pipes->in[0], 0) < 0 || dup2(pipes->out[1], 1) < 0 || dup2(pipes->err[1], 2) < 0)

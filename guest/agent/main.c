@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 
 #include "files.h"
+#include "limits.h"
 #include "log.h"
 #include "serve.h"
 #include "system.h"
@@ -45,6 +46,7 @@ int main(void)
 
     system_start();
     service.channel.fd = system_open_port();
+    limits_prepare();
     system_enter_root();
     service.signal_fd = block_signals();
     receive_setup(&service);

@@ -137,7 +137,7 @@ static void make_devices(void)
     make_directory("/newroot/dev/shm", 01777);
     mount_or_die("devpts", "/newroot/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
                  "newinstance,ptmxmode=0666,mode=0620");
-    mount_or_die("shm", "/newroot/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
+    mount_or_die("shm", "/newroot/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=20%");
 }
 
 static void copy_file(const char *from, const char *to)
@@ -196,7 +196,9 @@ void system_enter_root(void)
     make_directory("/upper", 0755);
     make_directory("/newroot", 0755);
     mount_or_die("/dev/vda", "/lower", "squashfs", MS_RDONLY, NULL);
-    mount_or_die("upper", "/upper", "tmpfs", 0, "mode=0755");
+    /* Files are memory here. With both tmpfs full there must be enough left for processes to run.
+     */
+    mount_or_die("upper", "/upper", "tmpfs", 0, "mode=0755,size=50%");
     make_directory("/upper/data", 0755);
     make_directory("/upper/work", 0755);
     mount_or_die("root", "/newroot", "overlay", MS_NOSUID | MS_NODEV,
