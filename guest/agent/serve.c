@@ -112,6 +112,7 @@ static void receive_request(struct run *run)
             fail(run, wrong);
     }
     close(receiver.work_fd);
+    errno = 0;
     wrong = request_parse(json.data, json.size, &run->request);
     if (wrong)
         fail(run, wrong);

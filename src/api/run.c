@@ -24,10 +24,11 @@ int flashvm_prepare_image(struct flashvm *fvm, char **ret_image_used, struct fla
     __attribute__((cleanup(fvm_image_finish))) struct fvm_image image = {.rootfs_fd = -1};
     struct flashvm_error own = {0};
     char *image_used = NULL;
+    int outcome = prepare(fvm, &image, &own);
 
-    if (prepare(fvm, &image, &own) < 0)
-        return fvm_error_return(&own, error);
     fvm_progress(fvm, NULL);
+    if (outcome < 0)
+        return fvm_error_return(&own, error);
     if (ret_image_used) {
         image_used = fvm_format("%s@%s", image.reference, image.digest);
         if (image_used == NULL) {

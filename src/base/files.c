@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/files.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -101,22 +100,6 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
 void fvm_remove_tree(const char *path)
 {
     nftw(path, remove_entry, 32, FTW_DEPTH | FTW_PHYS);
-}
-
-char *fvm_own_directory(void)
-{
-    cleanup_free char *real = NULL;
-    Dl_info info;
-    char *slash;
-
-    if (dladdr((void *)fvm_own_directory, &info) == 0 || info.dli_fname == NULL)
-        return NULL;
-    /* In a program dli_fname is argv[0], which need not be a path: ask the kernel instead. */
-    real = realpath(strchr(info.dli_fname, '/') ? info.dli_fname : "/proc/self/exe", NULL);
-    if (real == NULL || (slash = strrchr(real, '/')) == NULL)
-        return NULL;
-    *slash = '\0';
-    return steal_pointer(real);
 }
 
 char *fvm_format(const char *format, ...)

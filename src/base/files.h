@@ -26,10 +26,6 @@ int fvm_make_directories(const char *path, mode_t mode, struct flashvm_error *er
  * failure. */
 void fvm_remove_tree(const char *path);
 
-/* The directory of the running shared object or program that holds this code. To be freed; NULL if
- * unknown. */
-char *fvm_own_directory(void);
-
 /* A printf that allocates. Return: NULL when memory is exhausted. */
 char *fvm_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The cache: where it is, whose it is, and that an entry is made once, whole, or again. */
+#include "assertions.h"
 #include "image_fixture.h"
 
 #include <dirent.h>
@@ -80,7 +81,7 @@ static void without_home_the_password_database_is_asked(void **state)
     const uid_t unknown = 3999999999;
 
     (void)state;
-    if (geteuid() != 0) {
+    if (!is_root()) {
         print_message("needs root, to become a user whose home cannot be written\n");
         skip();
     }
