@@ -102,6 +102,13 @@ void fvm_remove_tree(const char *path)
     nftw(path, remove_entry, 32, FTW_DEPTH | FTW_PHYS);
 }
 
+void fvm_file_identity(const struct stat *status, char ret_text[FVM_FILE_IDENTITY_SIZE])
+{
+    snprintf(ret_text, FVM_FILE_IDENTITY_SIZE, "inode %ju size %jd mtime %jd.%09ld ctime %jd.%09ld",
+             (uintmax_t)status->st_ino, (intmax_t)status->st_size, (intmax_t)status->st_mtim.tv_sec,
+             status->st_mtim.tv_nsec, (intmax_t)status->st_ctim.tv_sec, status->st_ctim.tv_nsec);
+}
+
 char *fvm_format(const char *format, ...)
 {
     char *text = NULL;

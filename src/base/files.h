@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -25,6 +26,15 @@ int fvm_make_directories(const char *path, mode_t mode, struct flashvm_error *er
 /* rm -rf, never following symlinks; what is missing is no error. Best effort: goes on after a
  * failure. */
 void fvm_remove_tree(const char *path);
+
+/*
+ * A file's identity in one line of text: inode, size, and the times of its last changes. As long as
+ * it stays the same, so did the content. The second time (ctime) cannot be set back, so that
+ * neither a restored mtime nor another file in its place goes unnoticed; a new identity does not
+ * mean new content, though (a copy, a chmod, another mount of an overlay).
+ */
+enum { FVM_FILE_IDENTITY_SIZE = 128 };
+void fvm_file_identity(const struct stat *status, char ret_text[FVM_FILE_IDENTITY_SIZE]);
 
 /* A printf that allocates. Return: NULL when memory is exhausted. */
 char *fvm_format(const char *format, ...) __attribute__((format(printf, 1, 2)));

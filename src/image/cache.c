@@ -180,25 +180,52 @@ int fvm_cache_open_directory(const char *cache_path, const char *name, bool make
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
-int fvm_cache_lock(int directory_fd, const char *key, void (*waiting)(void *data), void *data,
-                   int *ret_fd, struct flashvm_error *error)
+/* Whatever else is in the place of a file is replaced; a directory may hold something of value. */
+static int fail_file(const char *what, const char *name, struct flashvm_error *error)
+{
+    if (errno == EISDIR)
+        return fvm_fail(error, FLASHVM_CACHE_UNSAFE,
+                        "%s is in the way of a file of the cache: it is a directory; remove it",
+                        name);
+    return fvm_fail_errno(error, errno, "cannot %s %s in the cache", what, name);
+}
+
+/* Return: a descriptor of the lock's file, not locked yet, or -1. */
+static int open_lock(int directory_fd, const char *key, struct flashvm_error *error)
 {
     cleanup_free char *name = fvm_format("%s.lock", key);
-    cleanup_close int fd = -1;
-    int operation = LOCK_EX | LOCK_NB;
+    int fd;
 
     if (name == NULL)
         return fvm_fail_no_memory(error);
-    fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0)
-        return fvm_fail_errno(error, errno, "cannot open the lock %s in the cache", name);
+        fail_file("open the lock", name, error);
+    return fd;
+}
+
+int fvm_cache_try_lock(int directory_fd, const char *key)
+{
+    cleanup_close int fd = open_lock(directory_fd, key, NULL);
+
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 ? steal_fd(&fd) : -1;
+}
+
+int fvm_cache_lock(int directory_fd, const char *key, void (*waiting)(void *data), void *data,
+                   int *ret_fd, struct flashvm_error *error)
+{
+    cleanup_close int fd = open_lock(directory_fd, key, error);
+    int operation = LOCK_EX | LOCK_NB;
+
+    if (fd < 0)
+        return -1;
     while (flock(fd, operation) < 0) {
         if (errno == EWOULDBLOCK) {
             operation = LOCK_EX;
             if (waiting)
                 waiting(data);
         } else if (errno != EINTR) {
-            return fvm_fail_errno(error, errno, "cannot lock %s in the cache", name);
+            return fvm_fail_errno(error, errno, "cannot lock %s in the cache", key);
         }
     }
     *ret_fd = steal_fd(&fd);
@@ -219,10 +246,10 @@ int fvm_cache_begin_file(int directory_fd, const char *name, int *ret_fd,
     if (temporary == NULL)
         return fvm_fail_no_memory(error);
     if (unlinkat(directory_fd, temporary, 0) < 0 && errno != ENOENT)
-        return fvm_fail_errno(error, errno, "cannot remove %s from the cache", temporary);
+        return fail_file("remove", temporary, error);
     fd = openat(directory_fd, temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
-        return fvm_fail_errno(error, errno, "cannot make %s in the cache", temporary);
+        return fail_file("make", temporary, error);
     *ret_fd = fd;
     return 0;
 }
@@ -236,7 +263,7 @@ int fvm_cache_publish_file(int directory_fd, const char *name, int fd, mode_t mo
         return fvm_fail_no_memory(error);
     if (fchmod(fd, mode) < 0 || fsync(fd) < 0 ||
         renameat(directory_fd, temporary, directory_fd, name) < 0 || fsync(directory_fd) < 0)
-        return fvm_fail_errno(error, errno, "cannot complete %s in the cache", name);
+        return fail_file("complete", name, error);
     return 0;
 }
 
@@ -248,7 +275,7 @@ void fvm_cache_abandon_file(int directory_fd, const char *name)
         unlinkat(directory_fd, temporary, 0);
 }
 
-int fvm_cache_open_file(int directory_fd, const char *name, off_t *ret_size)
+int fvm_cache_open_file(int directory_fd, const char *name, struct stat *ret_status)
 {
     cleanup_close int fd =
         openat(directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -257,6 +284,6 @@ int fvm_cache_open_file(int directory_fd, const char *name, off_t *ret_size)
     if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) ||
         status.st_uid != geteuid() || (status.st_mode & WRITABLE_BY_OTHERS))
         return -1;
-    *ret_size = status.st_size;
+    *ret_status = status;
     return steal_fd(&fd);
 }

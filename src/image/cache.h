@@ -10,6 +10,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -29,6 +30,9 @@ int fvm_cache_open_directory(const char *cache_path, const char *name, bool make
 int fvm_cache_lock(int directory_fd, const char *key, void (*waiting)(void *data), void *data,
                    int *ret_fd, struct flashvm_error *error);
 
+/* Take the lock if that needs no waiting. Return: the descriptor, or -1 (held, or not writable). */
+int fvm_cache_try_lock(int directory_fd, const char *key);
+
 /*
  * Begin to make the file `name`: remove a dead maker's temporary file and open a new one, empty,
  * for reading and writing. The lock must be held.
@@ -47,4 +51,4 @@ void fvm_cache_abandon_file(int directory_fd, const char *name);
  * Open a published file for reading, if it can be trusted: a regular file of the caller's, that
  * nobody else may write. Return: the descriptor, or -1 when it is missing or not to be trusted.
  */
-int fvm_cache_open_file(int directory_fd, const char *name, off_t *ret_size);
+int fvm_cache_open_file(int directory_fd, const char *name, struct stat *ret_status);

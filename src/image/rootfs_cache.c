@@ -72,6 +72,25 @@ void fvm_rootfs_cache_finish(struct fvm_rootfs_cache *cache)
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
+static int make_json(const struct fvm_rootfs_cache *cache, const char *name, const json_t *json,
+                     struct flashvm_error *error)
+{
+    cleanup_free char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+    cleanup_close int fd = -1;
+
+    if (text == NULL)
+        return fvm_fail_no_memory(error);
+    if (fvm_cache_begin_file(cache->fd, name, &fd, error) < 0)
+        return -1;
+    if (fvm_write_all(fd, text, strlen(text)) < 0) {
+        fvm_fail_errno(error, errno, "cannot write %s in the cache", name);
+    } else if (fvm_cache_publish_file(cache->fd, name, fd, 0444, error) == 0) {
+        return 0;
+    }
+    fvm_cache_abandon_file(cache->fd, name);
+    return -1;
+}
+
 /* The super block is written last: a file system without one was not completed. */
 static bool looks_complete(int fd, off_t size)
 {
@@ -89,13 +108,17 @@ static json_t *load_json(const struct fvm_rootfs_cache *cache, const char *name)
 {
     cleanup_close int fd = -1;
     cleanup_free char *data = NULL;
-    off_t size;
+    struct stat status;
+    size_t size;
 
-    fd = fvm_cache_open_file(cache->fd, name, &size);
-    if (fd < 0 || size <= 0 || size > MAX_ENTRY_BYTES || (data = malloc((size_t)size)) == NULL ||
-        pread(fd, data, (size_t)size, 0) != size)
+    fd = fvm_cache_open_file(cache->fd, name, &status);
+    if (fd < 0 || status.st_size <= 0 || status.st_size > MAX_ENTRY_BYTES)
         return NULL;
-    return json_loadb(data, (size_t)size, JSON_REJECT_DUPLICATES, NULL);
+    size = (size_t)status.st_size;
+    data = malloc(size);
+    if (data == NULL || pread(fd, data, size, 0) != (ssize_t)size)
+        return NULL;
+    return json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
 }
 
 static bool json_says(const json_t *json, const char *key, const char *expected)
@@ -103,6 +126,39 @@ static bool json_says(const json_t *json, const char *key, const char *expected)
     const char *value = json_string_value(json_object_get(json, key));
 
     return value && strcmp(value, expected) == 0;
+}
+
+/*
+ * Best effort, as the cache may be read-only: without it the next process reads the file again. The
+ * lock is held already if this is called by the process that is about to make the entry anew.
+ */
+static void remember_identity(const struct fvm_rootfs_cache *cache, const struct entry_names *names,
+                              json_t *json, const char *identity)
+{
+    cleanup_close int lock_fd = fvm_cache_try_lock(cache->fd, names->key);
+
+    if (lock_fd >= 0 && json_object_set_new(json, "rootfs_identity", json_string(identity)) == 0)
+        make_json(cache, names->json, json, NULL);
+}
+
+/* Is it the file that was made, whole? */
+static bool is_intact(const struct fvm_rootfs_cache *cache, const struct entry_names *names, int fd,
+                      const struct stat *status, json_t *json)
+{
+    char identity[FVM_FILE_IDENTITY_SIZE], hex[FVM_SHA256_HEX_SIZE];
+    uint64_t size;
+
+    if (json_integer_value(json_object_get(json, "rootfs_size_bytes")) != status->st_size ||
+        !looks_complete(fd, status->st_size))
+        return false;
+    fvm_file_identity(status, identity);
+    if (json_says(json, "rootfs_identity", identity))
+        return true;
+    if (fvm_sha256_file(fd, names->rootfs, &size, hex, NULL) < 0 ||
+        !json_says(json, "rootfs_sha256", hex))
+        return false;
+    remember_identity(cache, names, json, identity);
+    return true;
 }
 
 int fvm_rootfs_cache_find(const struct fvm_rootfs_cache *cache, const char *reference,
@@ -114,7 +170,7 @@ int fvm_rootfs_cache_find(const struct fvm_rootfs_cache *cache, const char *refe
     cleanup_json json_t *json = NULL;
     cleanup_close int fd = -1;
     struct fvm_image image;
-    off_t size;
+    struct stat status;
 
     if (make_names(manifest_digest, &names, error) < 0)
         return -1;
@@ -123,9 +179,8 @@ int fvm_rootfs_cache_find(const struct fvm_rootfs_cache *cache, const char *refe
         !json_says(json, "reference", reference) ||
         fvm_image_config_from_json(json_object_get(json, "config"), &config, NULL) < 0)
         return 0;
-    fd = fvm_cache_open_file(cache->fd, names.rootfs, &size);
-    if (fd < 0 || json_integer_value(json_object_get(json, "rootfs_size_bytes")) != size ||
-        !looks_complete(fd, size))
+    fd = fvm_cache_open_file(cache->fd, names.rootfs, &status);
+    if (fd < 0 || !is_intact(cache, &names, fd, &status, json))
         return 0;
     image = (struct fvm_image){.reference = strdup(reference),
                                .digest = strdup(manifest_digest),
@@ -152,68 +207,26 @@ int fvm_rootfs_cache_lock(const struct fvm_rootfs_cache *cache, const char *mani
 
     if (make_names(manifest_digest, &names, error) < 0)
         return -1;
-    return fvm_cache_lock(cache->fd, names.key, waiting, data, ret_fd, error);
-}
-
-static int hash_file(int fd, uint64_t *ret_size, char ret_hex[FVM_SHA256_HEX_SIZE],
-                     struct flashvm_error *error)
-{
-    enum { BUFFER_SIZE = 256 * 1024 };
-    cleanup_free uint8_t *buffer = malloc(BUFFER_SIZE);
-    struct sha256_ctx sha256;
-    uint64_t size = 0;
-
-    if (buffer == NULL)
-        return fvm_fail_no_memory(error);
-    sha256_init(&sha256);
-    for (;;) {
-        ssize_t count = pread(fd, buffer, BUFFER_SIZE, (off_t)size);
-
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0)
-            return fvm_fail_errno(error, errno, "cannot read back the root file system's file");
-        if (count == 0)
-            break;
-        sha256_update(&sha256, (size_t)count, buffer);
-        size += (uint64_t)count;
-    }
-    fvm_sha256_hex(&sha256, ret_hex);
-    *ret_size = size;
+    if (fvm_cache_lock(cache->fd, names.key, waiting, data, ret_fd, error) < 0)
+        return fvm_fail_context(error, "%s", cache->path);
     return 0;
 }
 
-static json_t *describe(const char *reference, const struct fvm_oci_image *image, uint64_t size,
-                        const char *hex)
+static json_t *describe(const char *reference, const struct fvm_oci_image *image,
+                        const struct stat *status, const char *hex)
 {
     cleanup_json json_t *env = json_array();
+    char identity[FVM_FILE_IDENTITY_SIZE];
 
     for (char **entry = image->config.env; *entry; entry++)
         if (json_array_append_new(env, json_string(*entry)) < 0)
             return NULL;
-    return json_pack("{s:s, s:s, s:I, s:s, s:{s:O, s:s, s:s}}", "reference", reference, "manifest",
-                     image->manifest.digest, "rootfs_size_bytes", (json_int_t)size, "rootfs_sha256",
-                     hex, "config", "Env", env, "WorkingDir", image->config.working_dir, "User",
+    fvm_file_identity(status, identity);
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:{s:O, s:s, s:s}}", "reference", reference,
+                     "manifest", image->manifest.digest, "rootfs_size_bytes",
+                     (json_int_t)status->st_size, "rootfs_sha256", hex, "rootfs_identity", identity,
+                     "config", "Env", env, "WorkingDir", image->config.working_dir, "User",
                      image->config.user);
-}
-
-static int make_json(const struct fvm_rootfs_cache *cache, const char *name, const json_t *json,
-                     struct flashvm_error *error)
-{
-    cleanup_free char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    cleanup_close int fd = -1;
-
-    if (text == NULL)
-        return fvm_fail_no_memory(error);
-    if (fvm_cache_begin_file(cache->fd, name, &fd, error) < 0)
-        return -1;
-    if (fvm_write_all(fd, text, strlen(text)) < 0) {
-        fvm_fail_errno(error, errno, "cannot write %s in the cache", name);
-    } else if (fvm_cache_publish_file(cache->fd, name, fd, 0444, error) == 0) {
-        return 0;
-    }
-    fvm_cache_abandon_file(cache->fd, name);
-    return -1;
 }
 
 int fvm_rootfs_cache_make(const struct fvm_rootfs_cache *cache, const struct fvm_oci *oci,
@@ -224,17 +237,25 @@ int fvm_rootfs_cache_make(const struct fvm_rootfs_cache *cache, const struct fvm
     cleanup_json json_t *json = NULL;
     cleanup_close int fd = -1;
     char hex[FVM_SHA256_HEX_SIZE];
-    uint64_t size = 0;
+    struct stat status;
+    uint64_t size;
 
     if (make_names(image->manifest.digest, &names, error) < 0 ||
         fvm_cache_begin_file(cache->fd, names.rootfs, &fd, error) < 0)
         return -1;
     /* Readable for others, so that a process may drop its user and open it by /proc/self/fd. */
-    if (fvm_rootfs_write(oci, image, fd, NULL, error) < 0 || hash_file(fd, &size, hex, error) < 0 ||
+    if (fvm_rootfs_write(oci, image, fd, NULL, error) < 0 ||
+        fvm_sha256_file(fd, names.rootfs, &size, hex, error) < 0 ||
         fvm_cache_publish_file(cache->fd, names.rootfs, fd, 0444, error) < 0) {
         fvm_cache_abandon_file(cache->fd, names.rootfs);
         return fvm_fail_context(error, "%s/%s", cache->path, names.rootfs);
     }
-    json = describe(reference, image, size, hex);
-    return make_json(cache, names.json, json, error);
+    /* Not earlier: the new name is a change of the file, and with it of its identity. */
+    if (fstat(fd, &status) == 0)
+        json = describe(reference, image, &status, hex);
+    if (make_json(cache, names.json, json, error) < 0) {
+        unlinkat(cache->fd, names.rootfs, 0); /* half an entry is of no use */
+        return fvm_fail_context(error, "%s/%s", cache->path, names.json);
+    }
+    return 0;
 }

@@ -2,9 +2,9 @@
 /*
  * Flattened images in the cache, under rootfs/:
  *     HEX-vN.squashfs   the file system; HEX is the manifest's digest, N is FVM_ROOTFS_FORMAT
- *     HEX-vN.json       what a run needs of the config, and size and SHA-256 of the file system
- *     HEX-vN.lock       held by the process that makes the two
- * The JSON is published last: without it there is no entry.
+ *     HEX-vN.json       what a run needs of the config; size, SHA-256 and identity of the file
+ * system HEX-vN.lock       held by the process that makes the two The JSON is published last:
+ * without it there is no entry.
  */
 #pragma once
 
@@ -26,8 +26,10 @@ void fvm_rootfs_cache_finish(struct fvm_rootfs_cache *cache);
 #define cleanup_rootfs_cache __attribute__((cleanup(fvm_rootfs_cache_finish)))
 
 /*
- * Look for an image. Cheap: of the file system only the super block is read.
- * Return: 1 when *ret_image was filled, 0 when there is no entry or it is damaged, -1 on failure.
+ * Look for an image. Cheap as long as the file system's file is the one that was made: then only
+ * its super block is read. If its identity is another (fvm_file_identity()), its digest decides,
+ * and the entry remembers the new identity if the cache can be written. Return: 1 when *ret_image
+ * was filled, 0 when there is no entry or it is damaged, -1 on failure.
  */
 int fvm_rootfs_cache_find(const struct fvm_rootfs_cache *cache, const char *reference,
                           const char *manifest_digest, struct fvm_image *ret_image,

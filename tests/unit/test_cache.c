@@ -351,7 +351,7 @@ static int open_read_only_file(const char *path)
     int fd;
 
     assert_int_equal(chmod(path, 0644), 0);
-    fd = open(path, O_WRONLY | O_CLOEXEC);
+    fd = open(path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(fchmod(fd, 0444), 0);
     return fd;
@@ -415,6 +415,41 @@ static void replace_by_text(const char *path)
     write_text(path, "not JSON, nor squashfs");
 }
 
+static void replace_by_fifo(const char *path)
+{
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+}
+
+/* As a bad disk or a bad program would do it; times that can be set are as before. */
+static void change_one_byte(const char *path)
+{
+    cleanup_close int fd = open_read_only_file(path);
+    struct stat before;
+    char byte;
+
+    assert_int_equal(fstat(fd, &before), 0);
+    assert_int_equal(pread(fd, &byte, 1, before.st_size / 2), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, before.st_size / 2), 1);
+    assert_int_equal(futimens(fd, (struct timespec[]){before.st_atim, before.st_mtim}), 0);
+}
+
+static void wipe_a_page(const char *path)
+{
+    cleanup_close int fd = open_read_only_file(path);
+    char zeros[100] = {0};
+
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, 96), sizeof zeros); /* after the super block */
+}
+
+/* An entry that an earlier version made, or another program. */
+static void replace_by_empty_object(const char *path)
+{
+    assert_int_equal(unlink(path), 0);
+    write_text(path, "{}");
+}
+
 static void a_damaged_entry_is_made_again(void **state)
 {
     static const struct {
@@ -429,6 +464,9 @@ static void a_damaged_entry_is_made_again(void **state)
         {".squashfs", remove_file},
         {".squashfs", replace_by_symlink},
         {".squashfs", replace_by_text},
+        {".squashfs", replace_by_fifo},
+        {".squashfs", change_one_byte},
+        {".squashfs", wipe_a_page},
         {".json", shorten},
         {".json", wipe_start},
         {".json", make_writable},
@@ -436,6 +474,8 @@ static void a_damaged_entry_is_made_again(void **state)
         {".json", remove_file},
         {".json", replace_by_symlink},
         {".json", replace_by_text},
+        {".json", replace_by_fifo},
+        {".json", replace_by_empty_object},
     };
     struct fixture *fixture = *state;
 
@@ -449,6 +489,85 @@ static void a_damaged_entry_is_made_again(void **state)
         assert_false(fvm_image_is_cached(fixture->data_dir, fixture->cache));
         assert_int_equal(prepared_by_unpacking(fixture), 1);
         assert_int_equal(prepared_by_unpacking(fixture), 0);
+    }
+}
+
+static void a_directory_in_an_entrys_place_is_left_to_the_user(void **state)
+{
+    static const char *const endings[] = {".squashfs", ".json"};
+    struct fixture *fixture = *state;
+
+    add_image(fixture);
+    assert_int_equal(prepared_by_unpacking(fixture), 1);
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        cleanup_free char *path = entry_path(fixture, endings[i]);
+        cleanup_free char *temporary = NULL;
+        struct stages stages = {0};
+        struct fvm_image image;
+
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(mkdir(path, 0700), 0);
+        assert_int_equal(prepare(fixture, &stages, &image), -1);
+        assert_non_null(strstr(fixture->error.message, path));
+        assert_error(fixture, FLASHVM_CACHE_UNSAFE, "it is a directory; remove it");
+        temporary = entry_path(fixture, ".tmp");
+        assert_null(temporary);
+        assert_int_equal(rmdir(path), 0);
+        assert_int_equal(prepared_by_unpacking(fixture), 1);
+    }
+}
+
+static void copy_file(const char *path)
+{
+    cleanup_free char *aside = fvm_format("%s-aside", path);
+    cleanup_free char *data = NULL;
+    cleanup_close int fd = -1;
+    size_t size;
+
+    assert_int_equal(fvm_read_file(path, SIZE_MAX, &data, &size, NULL), 0);
+    fd = open(aside, O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
+    assert_true(fd >= 0);
+    assert_int_equal(fvm_write_all(fd, data, size), 0);
+    assert_int_equal(rename(aside, path), 0);
+}
+
+static void forget_identity(const char *path)
+{
+    cleanup_free char *data = NULL;
+    char *key;
+
+    assert_int_equal(fvm_read_file(path, SIZE_MAX, &data, NULL, NULL), 0);
+    key = strstr(data, "rootfs_identity");
+    assert_non_null(key);
+    *key = 'R';
+    assert_int_equal(unlink(path), 0);
+    write_text(path, data);
+}
+
+/* A backup that was played back, an image of a container, an entry of an earlier version. */
+static void a_file_with_another_identity_is_believed_by_its_digest(void **state)
+{
+    static const struct {
+        const char *ending;
+        void (*change)(const char *path);
+    } cases[] = {{".squashfs", copy_file}, {".json", forget_identity}};
+    struct fixture *fixture = *state;
+
+    add_image(fixture);
+    assert_int_equal(prepared_by_unpacking(fixture), 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cleanup_free char *path = entry_path(fixture, cases[i].ending);
+        cleanup_free char *json = entry_path(fixture, ".json");
+        struct stat changed, remembered, later;
+
+        cases[i].change(path);
+        assert_int_equal(stat(json, &changed), 0);
+        assert_int_equal(prepared_by_unpacking(fixture), 0);
+        assert_int_equal(stat(json, &remembered), 0);
+        assert_int_not_equal(remembered.st_ino, changed.st_ino); /* written anew, once */
+        assert_int_equal(prepared_by_unpacking(fixture), 0);
+        assert_int_equal(stat(json, &later), 0);
+        assert_int_equal(later.st_ino, remembered.st_ino);
     }
 }
 
@@ -582,6 +701,8 @@ int main(void)
         fixture_test(looking_makes_nothing),
         fixture_test(a_damaged_image_leaves_no_entry),
         fixture_test(a_damaged_entry_is_made_again),
+        fixture_test(a_directory_in_an_entrys_place_is_left_to_the_user),
+        fixture_test(a_file_with_another_identity_is_believed_by_its_digest),
         fixture_test(many_processes_at_once_unpack_once),
         fixture_test(a_killed_maker_leaves_nothing_that_harms),
         fixture_test(a_lock_is_given_back_by_dying),
