@@ -33,6 +33,25 @@ int fvm_fail(struct flashvm_error *error, enum flashvm_status status, const char
     return fail_text(error, status, message);
 }
 
+/* What to do about an errno whose text says only what is wrong. */
+static const char *remedy_for(int err)
+{
+    static const struct {
+        int err;
+        const char *remedy;
+    } remedies[] = {
+        {ENOSPC, " (free some space there, or use another place)"},
+        {EDQUOT, " (remove files of yours there, or use another place)"},
+        {EFBIG, " (the limit on the size of files is too low: see ulimit -f)"},
+        {EMFILE, " (this process has too many: see ulimit -n)"},
+    };
+
+    for (size_t i = 0; i < sizeof remedies / sizeof remedies[0]; i++)
+        if (remedies[i].err == err)
+            return remedies[i].remedy;
+    return "";
+}
+
 int fvm_fail_errno(struct flashvm_error *error, int err, const char *format, ...)
 {
     cleanup_free char *what = NULL;
@@ -43,8 +62,8 @@ int fvm_fail_errno(struct flashvm_error *error, int err, const char *format, ...
     if (vasprintf(&what, format, args) < 0)
         what = NULL;
     va_end(args);
-    if (asprintf(&message, "%s: %s", what ? what : "?", strerrordesc_np(err) ?: "unknown error") <
-        0)
+    if (asprintf(&message, "%s: %s%s", what ? what : "?", strerrordesc_np(err) ?: "unknown error",
+                 remedy_for(err)) < 0)
         message = NULL;
     return fail_text(error, err == ENOENT ? FLASHVM_NOT_FOUND : FLASHVM_IO, message);
 }

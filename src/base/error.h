@@ -12,8 +12,8 @@
 int fvm_fail(struct flashvm_error *error, enum flashvm_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* As fvm_fail() with FLASHVM_IO, ": " and the text of errno `err` at the end (ENOENT gives
- * FLASHVM_NOT_FOUND). */
+/* As fvm_fail() with FLASHVM_IO, ": " and the text of errno `err` at the end, with what to do where
+ * that is known (ENOENT gives FLASHVM_NOT_FOUND). */
 int fvm_fail_errno(struct flashvm_error *error, int err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -75,6 +75,13 @@ int fvm_process_start(const char *const *argv, const int *fds, size_t fd_count, 
     err = spawn(argv, lifted, fd_count, ret_pid);
     for (size_t i = 0; i < fd_count; i++)
         fvm_cleanup_close(&lifted[i]);
+    if (err == EAGAIN)
+        return fvm_fail(error, FLASHVM_IO,
+                        "cannot start %s: there are too many processes (see ulimit -u)", argv[0]);
+    if (err == ENOENT && access(argv[0], F_OK) == 0)
+        return fvm_fail(error, FLASHVM_IO, "cannot start %s: %s", argv[0],
+                        access("/dev/null", F_OK) < 0 ? "there is no /dev/null"
+                                                      : "its interpreter or loader is missing");
     if (err != 0)
         return fvm_fail_errno(error, err, "cannot start %s", argv[0]);
     return 0;
