@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -87,8 +88,10 @@ static void run_program(const struct confinement *confinement, pid_t parent, cha
     die(argv[0]);
 }
 
-/* Wait until the program ends or must be ended. Return: is the caller gone? */
-static bool watch(pid_t program, int caller_fd)
+enum end { PROGRAM_ENDED, CALLER_ENDS_IT, CALLER_IS_GONE };
+
+/* Wait until the program ends or must be ended. */
+static enum end watch(pid_t program, int caller_fd)
 {
     int program_fd = (int)syscall(SYS_pidfd_open, program, 0);
     struct pollfd polls[] = {
@@ -104,8 +107,8 @@ static bool watch(pid_t program, int caller_fd)
         if (errno != EINTR)
             die("poll");
     if (polls[0].revents == 0 && polls[1].revents == 0)
-        return false; /* the program ended by itself */
-    return recv(CONTROL_FD, &byte, 1, MSG_DONTWAIT) != 1;
+        return PROGRAM_ENDED;
+    return recv(CONTROL_FD, &byte, 1, MSG_DONTWAIT) == 1 ? CALLER_ENDS_IT : CALLER_IS_GONE;
 }
 
 /* A pidfd (O_CLOEXEC by birth) out of the way of the program's descriptors; -1 if the caller is
@@ -115,9 +118,35 @@ static int open_caller(pid_t caller)
     int low = (int)syscall(SYS_pidfd_open, caller, 0);
     int fd = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, LAST_PROGRAM_FD + 1);
 
+    if (fd < 0 && errno != ESRCH)
+        die("cannot watch the caller");
     if (low >= 0)
         close(low);
     return fd;
+}
+
+/* The caller's limit may be too low for our own descriptors. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* For the caller's error message. Nothing waits for a log that is full. */
+static void tell_of_signal(const char *program, int status)
+{
+    struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    if (!WIFSIGNALED(status) || poll(&log, 1, 0) != 1 || log.revents != POLLOUT)
+        return;
+    fprintf(stderr, "flashvm-jail: %s was killed by signal %d (%s)%s\n", program, WTERMSIG(status),
+            strsignal(WTERMSIG(status)),
+            WTERMSIG(status) == SIGKILL ? ": was the host, or its control group, out of memory?"
+                                        : "");
 }
 
 int main(int argc, char **argv)
@@ -126,13 +155,14 @@ int main(int argc, char **argv)
     const char *scratch_dir = NULL;
     pid_t caller = getppid();
     pid_t self = getpid(), program;
-    bool caller_gone;
-    int caller_fd;
+    int caller_fd, status = 0;
+    enum end end;
 
     parse(argc, argv, &confinement, &scratch_dir);
     /* The caller is any program; some of its descriptors may have come along. */
     if (syscall(SYS_close_range, LAST_PROGRAM_FD + 1, ~0U, 0) < 0)
         die("cannot close descriptors");
+    raise_descriptor_limit();
     caller_fd = open_caller(caller);
     program = fork();
     if (program < 0)
@@ -141,13 +171,15 @@ int main(int argc, char **argv)
         run_program(&confinement, self, argv + optind);
     /* Only the program may hold these: their ends tell the caller about it, not about us. */
     for (int fd = 0; fd <= LAST_PROGRAM_FD; fd++)
-        if (fd != CONTROL_FD)
+        if (fd != CONTROL_FD && fd != STDERR_FILENO)
             close(fd);
-    caller_gone = caller_fd < 0 || getppid() != caller || watch(program, caller_fd);
+    end = caller_fd < 0 || getppid() != caller ? CALLER_IS_GONE : watch(program, caller_fd);
     kill(program, SIGKILL);
-    while (waitpid(program, NULL, 0) < 0 && errno == EINTR)
+    while (waitpid(program, &status, 0) < 0 && errno == EINTR)
         ;
-    if (caller_gone && scratch_dir)
+    if (end == PROGRAM_ENDED)
+        tell_of_signal(argv[optind], status);
+    if (end == CALLER_IS_GONE && scratch_dir)
         fvm_remove_tree(scratch_dir);
     return 0;
 }

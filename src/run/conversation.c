@@ -17,6 +17,7 @@
 
 enum { EXIT_TIMEOUT = 124 };
 
+enum { LAST_WORDS_MS = 500 };
 enum { TAIL_SIZE = 4096 };  /* kept of the console and the log, for errors */
 enum { DRAIN_CHUNKS = 32 }; /* of 4 KiB at a time: a full pipe and more, but no endless stream */
 
@@ -88,6 +89,14 @@ static int fail_with_tails(struct conversation *conversation, struct flashvm_err
     return -1;
 }
 
+/* What the jail has to say of the VM's end comes a moment after it. */
+static void await_last_words(const struct fvm_vm *vm)
+{
+    struct pollfd end = {.fd = vm->control_fd, .events = POLLIN};
+
+    poll(&end, 1, LAST_WORDS_MS);
+}
+
 static int fail_ended(struct conversation *conversation, struct flashvm_error *error)
 {
     if (conversation->stage == BOOTING)
@@ -96,6 +105,7 @@ static int fail_ended(struct conversation *conversation, struct flashvm_error *e
         fvm_fail(error, FLASHVM_GUEST_FAILED,
                  "the microVM ended before it sent a result (the snippet %s begun)",
                  conversation->stage == RUNNING ? "had" : "had not");
+    await_last_words(conversation->vm);
     return fail_with_tails(conversation, error);
 }
 
