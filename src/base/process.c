@@ -20,6 +20,8 @@ static int lift_fds(const int *fds, size_t count, int *ret_lifted)
     for (size_t i = 0; i < count; i++) {
         ret_lifted[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, FDS_MAX);
         if (fds[i] >= 0 && ret_lifted[i] < 0) {
+            if (errno == EINVAL) /* the limit on descriptors is below FDS_MAX itself */
+                errno = EMFILE;
             while (i-- > 0)
                 fvm_cleanup_close(&ret_lifted[i]);
             return -1;

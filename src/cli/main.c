@@ -106,6 +106,7 @@ int main(int argc, char **argv)
 
     reserve_standard_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error that we report */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not become larger */
     exit_code = dispatch(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         show_error("cannot write to standard output: %s", strerror(errno));

@@ -156,8 +156,12 @@ int fvm_cache_open(const char *cache_dir, char **ret_path, struct flashvm_error 
     cleanup_free char *path = cache_dir ? absolute_path(cache_dir, error) : default_path(error);
     cleanup_close int fd = -1;
 
-    if (path == NULL || fvm_make_directories(path, DIRECTORY_MODE, error) < 0 ||
-        open_checked(AT_FDCWD, path, path, 0, &fd, error) < 0 || check_parts(path, fd, error) < 0)
+    if (path == NULL)
+        return -1;
+    if (fvm_make_directories(path, DIRECTORY_MODE, error) < 0)
+        return fvm_fail_context(
+            error, "no place for the cache (XDG_CACHE_HOME can name a directory for it)");
+    if (open_checked(AT_FDCWD, path, path, 0, &fd, error) < 0 || check_parts(path, fd, error) < 0)
         return -1;
     *ret_path = steal_pointer(path);
     return 0;

@@ -80,7 +80,9 @@ int fvm_result_make_directory(struct fvm_result *result, struct flashvm_error *e
                         strlen(parent));
     remove_stale(parent, prefix);
     if (mkdtemp(path) == NULL)
-        return fvm_fail_errno(error, errno, "cannot make a directory for artifacts in %s", parent);
+        return fvm_fail_errno(
+            error, errno,
+            "cannot make a directory for artifacts in %s (TMPDIR can name another place)", parent);
     result->directory = steal_pointer(path);
     result->directory_fd = open(result->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (result->directory_fd < 0 || flock(result->directory_fd, LOCK_EX | LOCK_NB) < 0)
