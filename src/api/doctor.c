@@ -24,12 +24,26 @@ static bool is_installed(const char *program)
     return path != NULL;
 }
 
+static int examine_engine(const struct fvm_engine *engine, struct fvm_probe *probe,
+                          struct flashvm_error *error)
+{
+    cleanup_error struct flashvm_error flaw = {0};
+
+    if (!probe->usable || engine->examine(&flaw) == 0)
+        return 0;
+    fvm_probe_finish(probe);
+    probe->reason = strdup(flaw.message);
+    probe->remedy = strdup("Put a working one first on PATH");
+    return probe->reason && probe->remedy ? 0 : fvm_fail_no_memory(error);
+}
+
 static int probe_engines(struct flashvm *fvm, struct doctor *doctor, struct flashvm_error *error)
 {
     for (size_t i = 0; fvm_engines[i] && i < ENGINES_MAX; i++) {
         struct fvm_probe *probe = &doctor->probes[i];
 
-        if (fvm_engines[i]->probe(&fvm->host, probe, error) < 0)
+        if (fvm_engines[i]->probe(&fvm->host, probe, error) < 0 ||
+            examine_engine(fvm_engines[i], probe, error) < 0)
             return -1;
         doctor->reports[i] = (struct flashvm_engine_report){
             .name = fvm_engines[i]->name,

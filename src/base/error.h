@@ -5,6 +5,8 @@
 
 #include <flashvm/flashvm.h>
 
+#define cleanup_error __attribute__((cleanup(flashvm_error_finish)))
+
 /*
  * Fill `error` (may be NULL; an older message is replaced).
  * Return: always -1, so that a caller writes `return fvm_fail(…)`.

@@ -67,6 +67,25 @@ int fvm_write_all(int fd, const void *data, size_t size)
     return 0;
 }
 
+int fvm_replace_file(const char *path, const char *text)
+{
+    cleanup_free char *temporary = fvm_format("%s.%d", path, gettid());
+    cleanup_close int fd = -1;
+    int saved_errno;
+
+    if (temporary == NULL)
+        return -1;
+    fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -1;
+    if (fvm_write_all(fd, text, strlen(text)) == 0 && rename(temporary, path) == 0)
+        return 0;
+    saved_errno = errno;
+    unlink(temporary);
+    errno = saved_errno;
+    return -1;
+}
+
 int fvm_make_directories(const char *path, mode_t mode, struct flashvm_error *error)
 {
     cleanup_free char *partial = strdup(path);
@@ -128,7 +147,12 @@ int fvm_is_program(const char *path)
     return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
 }
 
-char *fvm_find_program(const char *name)
+static int is_there(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+static char *search_path(const char *name, int (*fits)(const char *path))
 {
     const char *search = getenv("PATH") ?: "/usr/local/bin:/usr/bin:/bin";
 
@@ -136,9 +160,19 @@ char *fvm_find_program(const char *name)
         size_t length = strcspn(search, ":");
         cleanup_free char *path = fvm_format("%.*s/%s", (int)length, search, name);
 
-        if (path && length > 0 && fvm_is_program(path))
+        if (path && length > 0 && fits(path))
             return steal_pointer(path);
         search += length + (search[length] == ':');
     }
     return NULL;
+}
+
+char *fvm_find_program(const char *name)
+{
+    return search_path(name, fvm_is_program);
+}
+
+char *fvm_find_on_path(const char *name)
+{
+    return search_path(name, is_there);
 }

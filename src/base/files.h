@@ -20,6 +20,12 @@ int fvm_read_file(const char *path, size_t limit, char **ret_data, size_t *ret_s
  */
 int fvm_write_all(int fd, const void *data, size_t size);
 
+/*
+ * Give a file this content: a reader finds the old one or the new one, whole. For what can be made
+ * again: nothing waits for the disk. Return: 0, or -1 with errno set and nothing changed.
+ */
+int fvm_replace_file(const char *path, const char *text);
+
 /* mkdir -p: each missing component is made with `mode`. */
 int fvm_make_directories(const char *path, mode_t mode, struct flashvm_error *error);
 
@@ -44,3 +50,6 @@ int fvm_is_program(const char *path);
 
 /* Find a program on $PATH, as execvp does. To be freed; NULL when it is not there. */
 char *fvm_find_program(const char *name);
+
+/* Find whatever has that name on $PATH, for an error that tells why it is none. */
+char *fvm_find_on_path(const char *name);

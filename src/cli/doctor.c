@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "base/error.h"
 #include "base/json.h"
 #include "cli/command.h"
 #include "cli/json_output.h"

@@ -12,9 +12,3 @@ void show_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Show a library call's error. Return: the exit code for it. */
 int show_failure(const struct flashvm_error *error);
-
-static inline void cleanup_flashvm_error(struct flashvm_error *error)
-{
-    flashvm_error_finish(error);
-}
-#define cleanup_error __attribute__((cleanup(cleanup_flashvm_error)))

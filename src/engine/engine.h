@@ -55,6 +55,11 @@ struct fvm_vm {
 struct fvm_engine {
     const char *name;
     int (*probe)(struct fvm_host *host, struct fvm_probe *ret_probe, struct flashvm_error *error);
+    /*
+     * Look closer, where a tenth of a second does not matter: for doctor, and for why a boot
+     * failed. Return: 0, or -1 with what is wrong with the engine's program.
+     */
+    int (*examine)(struct flashvm_error *error);
     /* Start a VM; returns when its process runs, long before the guest is up. */
     int (*boot)(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fvm_vm *ret_vm,
                 struct flashvm_error *error);

@@ -116,16 +116,10 @@ static bool recall(struct fvm_kvm *kvm, const char *path, const char *key)
 /* Best effort: without it the next process asks again. */
 static void keep(const struct fvm_kvm *kvm, const char *path, const char *key)
 {
-    cleanup_free char *temporary = fvm_format("%s.%d", path, getpid());
     cleanup_free char *text = fvm_format("%s%s", key, kvm->reason);
-    int fd = temporary && text
-                 ? open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600)
-                 : -1;
-    bool written = fd >= 0 && fvm_write_all(fd, text, strlen(text)) == 0;
 
-    fvm_cleanup_close(&fd);
-    if (fd >= 0 && (!written || rename(temporary, path) < 0))
-        unlink(temporary);
+    if (text)
+        fvm_replace_file(path, text);
 }
 
 static void find_out(struct fvm_kvm *kvm, const char *libexec_dir, const char *cache_dir)

@@ -9,6 +9,8 @@
 
 #include "base/cleanup.h"
 #include "base/files.h"
+#include "engine/guest_files.h"
+#include "engine/qemu_version.h"
 #include "engine/vm_process.h"
 
 #define PROGRAM "qemu-system-x86_64"
@@ -27,22 +29,29 @@ static const uint64_t OVERHEAD_BYTES = 4ULL << 30;
     "random.trust_cpu=on"
 #define COMMAND_LINE_KVM COMMAND_LINE " quiet"
 
+static char *why_no_program(void)
+{
+    cleanup_free char *other = fvm_find_on_path(PROGRAM);
+
+    return other ? fvm_format("%s cannot be executed by this user", other)
+                 : strdup("there is no " PROGRAM " on PATH");
+}
+
 static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flashvm_error *error)
 {
     cleanup_free char *program = fvm_find_program(PROGRAM);
-    cleanup_free char *kernel = fvm_format("%s/vmlinux", host->data_dir);
-    cleanup_free char *initramfs = fvm_format("%s/initramfs.cpio", host->data_dir);
+    cleanup_error struct flashvm_error damage = {0};
     struct fvm_probe found = {0};
 
-    if (kernel == NULL || initramfs == NULL)
-        return fvm_fail_no_memory(error);
     if (program == NULL) {
-        found.reason = strdup("there is no " PROGRAM " on PATH");
+        found.reason = why_no_program();
         found.remedy = strdup("Install it, on Debian with: apt-get install qemu-system-x86");
-    } else if (access(kernel, R_OK) < 0 || access(initramfs, R_OK) < 0) {
-        found.reason =
-            fvm_format("the guest's kernel or initramfs is missing in %s", host->data_dir);
-        found.remedy = strdup("Make them with: make guest");
+    } else if (access("/proc/self/fd", X_OK) < 0) {
+        found.reason = strdup("there is no /proc, by which QEMU gets its files");
+        found.remedy = strdup("Mount it: mount -t proc proc /proc");
+    } else if (fvm_guest_files_verify(host->data_dir, host->cache_dir, &damage) < 0) {
+        found.reason = strdup(damage.message);
+        found.remedy = strdup("Install flashVM again, or in its source tree run: make guest");
     } else if (fvm_kvm_is_usable(&host->kvm, host->libexec_dir, host->cache_dir)) {
         found.usable = true;
         found.accelerator = "kvm";
@@ -59,6 +68,13 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
     }
     *ret_probe = found;
     return 0;
+}
+
+static int examine(struct flashvm_error *error)
+{
+    cleanup_free char *program = fvm_find_program(PROGRAM);
+
+    return program ? fvm_qemu_check_version(program, error) : 0;
 }
 
 static int open_data(const struct fvm_host *host, const char *name, struct flashvm_error *error)
@@ -82,8 +98,9 @@ static int boot(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fv
                                             spec->accelerator);
     cleanup_free char *memory = fvm_format("%uM", spec->memory_mb);
     cleanup_free char *cpus = fvm_format("%u", spec->cpus);
-    cleanup_close int kernel_fd = open_data(host, "vmlinux", error);
-    cleanup_close int initramfs_fd = kernel_fd < 0 ? -1 : open_data(host, "initramfs.cpio", error);
+    cleanup_close int kernel_fd = open_data(host, FVM_GUEST_KERNEL, error);
+    cleanup_close int initramfs_fd =
+        kernel_fd < 0 ? -1 : open_data(host, FVM_GUEST_INITRAMFS, error);
     const int files[] = {kernel_fd, initramfs_fd, spec->rootfs_fd};
 
     if (kernel_fd < 0 || initramfs_fd < 0)
@@ -151,5 +168,6 @@ static int boot(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fv
 const struct fvm_engine fvm_engine_qemu = {
     .name = "qemu",
     .probe = probe,
+    .examine = examine,
     .boot = boot,
 };

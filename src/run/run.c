@@ -20,9 +20,15 @@ static int boot(struct fvm_host *host, const struct fvm_engine *engine, const ch
         .scratch_dir = scratch_dir,
     };
 
+    cleanup_error struct flashvm_error flaw = {0};
+
     if (engine->boot(host, &vm_spec, ret_vm, error) < 0)
         return -1;
-    return fvm_conversation_boot(ret_vm, image, spec, error);
+    if (fvm_conversation_boot(ret_vm, image, spec, error) == 0)
+        return 0;
+    if (error->status == FLASHVM_BOOT_FAILED && engine->examine(&flaw) < 0)
+        fvm_fail_context(error, "%s", flaw.message);
+    return -1;
 }
 
 static void show(const struct fvm_run_spec *spec, const char *stage)

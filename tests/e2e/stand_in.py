@@ -12,6 +12,7 @@ from typing import Callable, Iterator
 import pytest
 
 PROGRAM = "qemu-system-x86_64"
+VERSION = '[ "$1" = --version ] && echo "QEMU emulator version 7.2.99 (a stand-in)" && exit'
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,10 +57,10 @@ def stand_in(_install: Callable[[str], Path]) -> Iterator[None]:
 def stand_in_script(
     _install: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], None]:
-    """Called with a shell script: that is QEMU for the rest of the test."""
+    """Called with a shell script: that is QEMU for the rest of the test, but for --version."""
 
     def use(script: str) -> None:
-        directory = _install(f"#!/bin/sh\n{script}\n")
+        directory = _install(f"#!/bin/sh\n{VERSION}\n{script}\n")
         monkeypatch.setenv("PATH", str(directory), prepend=os.pathsep)
 
     return use

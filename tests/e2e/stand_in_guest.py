@@ -41,6 +41,10 @@ READY STARTED STDOUT STDERR RESULT FAILED
 """.split()  # noqa: SIM905 (a table, in the order of enum fvm_frame_type)
 MAX_PAYLOAD = 64 * 1024
 
+if sys.argv[1:] == ["--version"]:
+    print("QEMU emulator version 7.2.99 (a stand-in)")
+    sys.exit()
+
 incoming = open(4, "rb", closefd=False)  # noqa: SIM115
 outgoing = open(4, "wb", closefd=False)  # noqa: SIM115
 received = {"SETUP": b"", "REQUEST": b"", "FILE": b"", "FILE_DATA": b""}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* The guest's kernel and initramfs in the data directory: are they there, and whole? */
+#pragma once
+
+#include "base/error.h"
+
+#define FVM_GUEST_KERNEL    "vmlinux"
+#define FVM_GUEST_INITRAMFS "initramfs.cpio"
+
+/*
+ * Check their digests against the data directory's manifest.json: a damaged kernel may boot and go
+ * wrong later. What was found right is kept in the cache with the files' identities, so that the
+ * next process reads none of them.
+ * @cache_dir: open and checked; NULL: nothing is kept.
+ * Return: 0; -1 with FLASHVM_NOT_FOUND or FLASHVM_IMAGE_INVALID.
+ */
+int fvm_guest_files_verify(const char *data_dir, const char *cache_dir,
+                           struct flashvm_error *error);
