@@ -59,7 +59,11 @@ static int make_embedded(const struct fvm_rootfs_cache *cache, const struct fvm_
 
     if (fvm_oci_load(oci, manifest, &image, error) < 0 ||
         fvm_rootfs_cache_make(cache, oci, FVM_EMBEDDED_REFERENCE, &image, error) < 0)
-        return fvm_fail_context(error, "cannot unpack the image in %s", oci->path);
+        return fvm_fail_context(
+            error, "cannot unpack the image in %s%s", oci->path,
+            error && error->status == FLASHVM_IMAGE_INVALID
+                ? " (install flashVM again, or in its source tree run: make guest)"
+                : "");
     return 0;
 }
 

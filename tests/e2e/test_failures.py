@@ -46,29 +46,6 @@ def test_a_missing_data_directory() -> None:
     assert "the directory /nonexistent/oci is missing" in message and "make guest" in message
 
 
-@pytest.mark.parametrize("file", ["vmlinux", "initramfs.cpio"])
-def test_a_missing_kernel_or_initramfs(file: str, tmp_path: Path) -> None:
-    data = Path(fvm.__file__).parent / "data"
-    for name in {"vmlinux", "initramfs.cpio", "oci"} - {file}:
-        (tmp_path / name).symlink_to(data / name)
-    name, message = failure_of_run(FLASHVM_DATA_DIR=str(tmp_path))
-    assert name == "EngineUnavailable"
-    assert "kernel or initramfs is missing" in message and "make guest" in message
-
-
-def test_a_damaged_image(tmp_path: Path) -> None:
-    shutil.copytree(Path(fvm.__file__).parent / "data/oci", tmp_path / "oci")
-    largest = max((tmp_path / "oci/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
-    with largest.open("r+b") as blob:
-        blob.seek(largest.stat().st_size // 2)
-        blob.write(b"damage")
-    cache = tmp_path / "cache"
-    env = {"FLASHVM_DATA_DIR": str(tmp_path), "FLASHVM_CACHE_DIR": str(cache)}
-    name, message = failure_of("flashvm.prepare_image()", **env)
-    assert name == "ImageInvalid" and largest.name[:12] in message
-    assert not list(cache.rglob("*.squashfs")) and not list(cache.rglob("*.tmp"))
-
-
 def test_a_missing_jail() -> None:
     name, message = failure_of_run(FLASHVM_LIBEXEC_DIR="/nonexistent")
     assert name == "NotFound"
