@@ -178,7 +178,9 @@ int fvm_cache_open_directory(const char *cache_path, const char *name, bool make
     if (open_checked(AT_FDCWD, cache_path, cache_path, 0, &cache_fd, error) < 0)
         return -1;
     if (make && mkdirat(cache_fd, name, DIRECTORY_MODE) < 0 && errno != EEXIST)
-        return fvm_fail_errno(error, errno, "cannot make the cache directory %s", path);
+        return fvm_fail_errno(
+            error, errno, "cannot make the cache directory %s (XDG_CACHE_HOME can name another)",
+            path);
     return open_checked(cache_fd, name, path, O_NOFOLLOW, ret_fd, error);
 }
 

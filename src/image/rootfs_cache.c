@@ -208,7 +208,10 @@ int fvm_rootfs_cache_lock(const struct fvm_rootfs_cache *cache, const char *mani
     if (make_names(manifest_digest, &names, error) < 0)
         return -1;
     if (fvm_cache_lock(cache->fd, names.key, waiting, data, ret_fd, error) < 0)
-        return fvm_fail_context(error, "%s", cache->path);
+        return fvm_fail_context(
+            error,
+            "no image in the cache %s, and no place for it (XDG_CACHE_HOME can name another)",
+            cache->path);
     return 0;
 }
 
@@ -240,9 +243,10 @@ int fvm_rootfs_cache_make(const struct fvm_rootfs_cache *cache, const struct fvm
     struct stat status;
     uint64_t size;
 
-    if (make_names(image->manifest.digest, &names, error) < 0 ||
-        fvm_cache_begin_file(cache->fd, names.rootfs, &fd, error) < 0)
+    if (make_names(image->manifest.digest, &names, error) < 0)
         return -1;
+    if (fvm_cache_begin_file(cache->fd, names.rootfs, &fd, error) < 0)
+        return fvm_fail_context(error, "%s", cache->path);
     /* Readable for others, so that a process may drop its user and open it by /proc/self/fd. */
     if (fvm_rootfs_write(oci, image, fd, NULL, error) < 0 ||
         fvm_sha256_file(fd, names.rootfs, &size, hex, error) < 0 ||

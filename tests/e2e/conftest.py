@@ -16,7 +16,7 @@ from typing import Callable, Dict, Iterator, List
 import pytest
 from processes import descendants, wait_until
 
-pytest_plugins = ["stand_in"]
+pytest_plugins = ["stand_in", "ordinary_user"]
 
 REQUIRED = set(filter(None, os.environ.get("FLASHVM_REQUIRE", "").split(",")))
 
