@@ -10,11 +10,18 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/process.h"
 
 /* The program has a deadline of its own; this one is for a kernel that does not let go of it. */
 enum { DEADLINE_MS = 2000 };
+
+/*
+ * A no that comes faster is not worth keeping, and may be of the moment: another hypervisor has the
+ * processor, memory is short, the device is not what it should be.
+ */
+enum { QUICK_US = 500 * 1000 };
 
 void fvm_kvm_init(struct fvm_kvm *kvm)
 {
@@ -126,12 +133,14 @@ static void find_out(struct fvm_kvm *kvm, const char *libexec_dir, const char *c
 {
     cleanup_free char *path = cache_dir ? fvm_format("%s/kvm-probe", cache_dir) : NULL;
     cleanup_free char *key = make_key();
+    uint64_t begin = fvm_now_us();
     /* Cheap to see anew, and it may change at any time. */
     bool may_open = access("/dev/kvm", R_OK | W_OK) == 0;
 
     if (may_open && path && key && recall(kvm, path, key))
         return;
-    if (ask(kvm, libexec_dir) && may_open && path && key)
+    if (ask(kvm, libexec_dir) && may_open && path && key &&
+        (kvm->usable || fvm_now_us() - begin > QUICK_US))
         keep(kvm, path, key);
 }
 

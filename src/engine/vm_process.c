@@ -82,7 +82,10 @@ int fvm_vm_process_start(const struct fvm_host *host, const struct fvm_vm_progra
     fds[FVM_VM_CHANNEL_FD] = ends.channel[1];
     memcpy(fds + FVM_VM_FIRST_FILE_FD, program->files, program->file_count * sizeof *fds);
     if (fvm_process_start(argv, fds, fd_count, &pid, error) < 0)
-        return -1;
+        return fvm_is_program(jail)
+                   ? -1
+                   : fvm_fail_context(error, "a part of flashVM is missing or damaged; install "
+                                             "flashVM again");
     *ret_vm = (struct fvm_vm){
         .channel_fd = steal_fd(&ends.channel[0]),
         .console_fd = steal_fd(&ends.console[0]),

@@ -100,6 +100,13 @@ static void limit_resources(const struct confinement *confinement)
 
         if (getrlimit(limits[i].resource, &limit) < 0)
             die(limits[i].stage);
+        /* It may still do; if not, this stands beside the program's own complaint. */
+        if (limits[i].resource == RLIMIT_AS && limits[i].value != RLIM_INFINITY &&
+            limit.rlim_max < limits[i].value)
+            fprintf(stderr,
+                    "flashvm-jail: the VM may need %ju MiB of address space, and the caller's "
+                    "limit is %ju MiB (see ulimit -v)\n",
+                    (uintmax_t)limits[i].value >> 20, (uintmax_t)limit.rlim_max >> 20);
         if (limits[i].value < limit.rlim_max)
             limit.rlim_max = limits[i].value;
         limit.rlim_cur = limit.rlim_max;

@@ -193,7 +193,7 @@ static void an_answer_is_kept_for_other_processes(void **state)
     struct fixture *fixture = *state;
     bool may_open = access("/dev/kvm", R_OK | W_OK) == 0;
 
-    install_probe(fixture, "echo 'not today'");
+    install_probe(fixture, "sleep 0.6; echo 'not today'");
     for (int i = 0; i < 3; i++) {
         fixture->kvm = (struct fvm_kvm){0}; /* as a new process has it */
         fvm_kvm_init(&fixture->kvm);
@@ -204,6 +204,19 @@ static void an_answer_is_kept_for_other_processes(void **state)
     }
     fvm_kvm_init(&fixture->kvm);
     assert_int_equal(times_asked(fixture), may_open ? 1 : has_device() ? 3 : 0);
+}
+
+static void a_quick_no_is_not_kept(void **state)
+{
+    struct fixture *fixture = *state;
+
+    install_probe(fixture, "echo 'the processor is taken'; exit 1");
+    assert_false(fvm_kvm_is_usable(&fixture->kvm, fixture->tmpdir, fixture->tmpdir));
+    fvm_kvm_finish(&fixture->kvm);
+    fvm_kvm_init(&fixture->kvm);
+    install_probe(fixture, "echo usable");
+    assert_int_equal(fvm_kvm_is_usable(&fixture->kvm, fixture->tmpdir, fixture->tmpdir),
+                     has_device());
 }
 
 static void trouble_with_asking_is_not_kept(void **state)
@@ -248,6 +261,7 @@ int main(void)
         probe_test(a_probe_that_is_missing_is_the_reason),
         probe_test(the_probe_is_asked_once),
         probe_test(an_answer_is_kept_for_other_processes),
+        probe_test(a_quick_no_is_not_kept),
         probe_test(trouble_with_asking_is_not_kept),
         probe_test(without_a_device_the_probe_is_not_asked), /* the last: it stays away */
     };
