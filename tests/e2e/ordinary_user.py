@@ -43,7 +43,7 @@ class User(NamedTuple):
 
 
 def as_user(argv: List[str]) -> List[str]:
-    return ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", *argv]
+    return ["/usr/bin/setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", *argv]
 
 
 @pytest.fixture(scope="session")

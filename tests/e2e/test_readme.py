@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""The messages in README's troubleshooting are those that a user gets: each is provoked here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Callable, Dict, List
+
+import pytest
+from hosts import on_host
+from ordinary_user import User, as_user
+
+pytestmark = [pytest.mark.usefixtures("stand_in"), pytest.mark.needs("root")]
+
+ROOT = Path(__file__).parents[2]
+
+
+class Scene:
+    """An ordinary user's machine, to be made worse."""
+
+    def __init__(self, user: User, directory: Path) -> None:
+        self.user = user
+        self.directory = directory  # which that user can read
+
+    def command(self, arguments: str, script: str = "", **env: str) -> str:
+        """What the command says after a script that root ran."""
+        argv = as_user([self.user.command, *arguments.split()])
+        done = on_host(script, argv, {**self.user.env, **env})
+        return done.stdout + done.stderr
+
+    def run(self, script: str = "", **env: str) -> str:
+        return self.command("run --expect * -c die", script, **env)
+
+    def prepare(self, script: str = "", **env: str) -> str:
+        return self.command("image prepare", script, **env)
+
+    def doctor_with_dev(self, kvm: str) -> str:
+        bare = "mount -t tmpfs bare /dev; mknod -m 666 /dev/null c 1 3; "
+        return self.command("doctor", bare + kvm)
+
+    def run_with_qemu(self, text: str, mode: int = 0o755, others: str = ":$PATH") -> str:
+        program = self.directory / "qemu-system-x86_64"
+        program.write_text(text)
+        program.chmod(mode)
+        return self.run(f"PATH={self.directory}{others}")
+
+    def data(self) -> Path:
+        """A copy of the installation's, for a command with FLASHVM_DATA_DIR."""
+        shutil.copytree(self.user.package / "data", self.directory / "data")
+        return self.directory / "data"
+
+    def run_without(self, name: str) -> str:
+        data = self.data()
+        os.rename(data / name, data / "aside")
+        return self.run(FLASHVM_DATA_DIR=str(data))
+
+    def run_with_damaged(self, pattern: str) -> str:
+        data = self.data()
+        file = max(data.glob(pattern), key=lambda path: path.stat().st_size)
+        with file.open("r+b") as stream:
+            stream.seek(1000)
+            stream.write(b"damage")
+        cache = "mount -t tmpfs -o mode=1777 none /mnt"
+        return self.run(cache, FLASHVM_DATA_DIR=str(data), FLASHVM_CACHE_DIR="/mnt/own")
+
+    def directory_in_the_cache(self) -> str:
+        self.prepare()
+        (rootfs,) = self.user.cache.glob("rootfs/*.squashfs")
+        rootfs.rename(self.directory / "aside")
+        rootfs.mkdir()
+        said = self.run()
+        rootfs.rmdir()
+        return said
+
+
+TMPFS = "mount -t tmpfs -o mode=700,uid=12345"
+
+PROVOKED: Dict[str, Callable[[Scene], str]] = {
+    "there is no qemu-system-x86_64 on PATH": lambda on: on.run("PATH=/nonexistent"),
+    "… cannot be executed by this user": lambda on: on.run_with_qemu("", 0o644, ""),
+    "… is QEMU …, and flashVM needs 7.2 or later": lambda on: on.run_with_qemu(
+        "#!/bin/sh\necho QEMU emulator version 5.2.0"
+    ),
+    "… does not work as QEMU: to --version it answers …": lambda on: on.run_with_qemu(
+        "#!/bin/sh\necho GNU Emacs"
+    ),
+    "there is no /proc, by which QEMU gets its files": lambda on: on.run("umount -l /proc"),
+    "KVM is not usable: there is no /dev/kvm": lambda on: on.doctor_with_dev(""),
+    "KVM is not usable: cannot open /dev/kvm: Permission denied": lambda on: on.doctor_with_dev(
+        "mknod -m 600 /dev/kvm c 10 232"
+    ),
+    "the guest's kernel or initramfs is missing in …": lambda on: on.run_without("vmlinux"),
+    "there is no embedded image: the directory … is missing": lambda on: on.run_without("oci"),
+    "… is damaged: its content is not what manifest.json beside it says": (
+        lambda on: on.run_with_damaged("vmlinux")
+    ),
+    "the blob … is damaged: …": lambda on: on.run_with_damaged("oci/blobs/sha256/*"),
+    "a part of flashVM is missing or damaged; install flashVM again: cannot start …": (
+        lambda on: on.run(FLASHVM_LIBEXEC_DIR="/nonexistent")
+    ),
+    "the microVM ended before it was up": lambda on: on.run_with_qemu("#!/bin/sh\nexit 1"),
+    "the microVM ended before it sent a result": lambda on: on.run(),
+    "… was killed by signal 9 (Killed): was the host, or its control group, out of memory?": (
+        lambda on: on.run_with_qemu("#!/bin/sh\nkill -9 $$")
+    ),
+    "the cache directory … can be written by other users": lambda on: on.run(
+        "mount -t tmpfs -o mode=777,uid=12345 none /mnt", FLASHVM_CACHE_DIR="/mnt"
+    ),
+    "the cache directory … belongs to user id …": lambda on: on.run(FLASHVM_CACHE_DIR="/usr"),
+    "no place for the cache (XDG_CACHE_HOME can name a directory for it): …": (
+        lambda on: on.run(HOME="/nonexistent")
+    ),
+    "cannot make the cache directory … (XDG_CACHE_HOME can name another): …": lambda on: on.run(
+        f"{TMPFS} none /mnt; mount -o remount,ro /mnt", FLASHVM_CACHE_DIR="/mnt"
+    ),
+    "no image in the cache …, and no place for it (XDG_CACHE_HOME can name another): …": (
+        lambda on: on.run(
+            f"{TMPFS} none /mnt; mkdir -m 700 /mnt/rootfs; chown 12345 /mnt/rootfs; "
+            "mount -o remount,ro /mnt",
+            FLASHVM_CACHE_DIR="/mnt",
+        )
+    ),
+    "… is in the way of a file of the cache: it is a directory; remove it": (
+        Scene.directory_in_the_cache
+    ),
+    "cannot make a directory for artifacts in … (TMPDIR can name another place): …": (
+        lambda on: on.run(TMPDIR="/nonexistent")
+    ),
+    "No space left on device (free some space there, or use another place)": lambda on: on.prepare(
+        f"{TMPFS},size=1m none /mnt", FLASHVM_CACHE_DIR="/mnt"
+    ),
+    "Too many open files (this process has too many: see ulimit -n)": lambda on: on.run(
+        "ulimit -n 12"
+    ),
+    "there are too many processes (see ulimit -u)": lambda on: on.run("ulimit -u 1"),
+    "File too large (the limit on the size of files is too low: see ulimit -f)": (
+        lambda on: on.prepare(f"{TMPFS} none /mnt; ulimit -f 1", FLASHVM_CACHE_DIR="/mnt")
+    ),
+    "the VM may need … MiB of address space, and the caller's limit is … MiB (see ulimit -v)": (
+        lambda on: on.run("ulimit -v 2000000")
+    ),
+}
+
+# What would need another machine, 90 seconds, or a build: these are found in the sources.
+WRITTEN = {
+    "KVM is not usable: it takes VMs but emulates their code far too slowly": "src/probe/main.c",
+    "the microVM was not up after … seconds and was ended": "src/run/conversation.c",
+    "python/flashvm/data has no kernel and image for the guest": "python/meson.build",
+}
+
+
+def messages() -> List[str]:
+    """What the table's first column quotes; what it says in words is not a message."""
+    text = (ROOT / "README.md").read_text()
+    section = text[text.index("\n## Troubleshooting\n") : text.index("\n## Security\n")]
+    return re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE)
+
+
+def test_each_message_of_the_readme_is_looked_at() -> None:
+    assert len(messages()) > 25
+    assert sorted(messages()) == sorted([*PROVOKED, *WRITTEN])
+
+
+@pytest.fixture
+def scene(user: User) -> Scene:
+    # The user's package shows where that user can read; pytest's directories are closed.
+    directory = user.home / "scene"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    return Scene(user, directory)
+
+
+@pytest.mark.parametrize("message", PROVOKED)
+def test_the_message_is_what_a_user_gets(scene: Scene, message: str) -> None:
+    said = PROVOKED[message](scene)
+    pattern = ".+".join(re.escape(part) for part in message.split("…"))
+    assert re.search(pattern, said), said
+
+
+@pytest.mark.parametrize("message", WRITTEN)
+def test_the_message_is_in_the_source(message: str) -> None:
+    source = re.sub(r'"\s*"', "", (ROOT / WRITTEN[message]).read_text())
+    # The first words of KVM's come from the engine, and were provoked above.
+    for part in message.replace("KVM is not usable: ", "").split("…"):
+        assert part in source
