@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help hello test unit e2e lint format guest clean
+.PHONY: help hello test unit e2e wheel wheel-test lint format guest clean
 
 PYTHON ?= /usr/bin/python3
 VENV := .venv
@@ -22,6 +22,8 @@ help:
 	@echo 'make guest    the kernel, the initramfs and the embedded image, in $(DATA)'
 	@echo 'make unit     the unit tests alone (C, under ASan and UBSan)'
 	@echo 'make e2e      the end-to-end tests alone; make e2e ARGS="-k name" for some of them'
+	@echo 'make wheel    dist/: the wheel and the source distribution, for other machines'
+	@echo 'make wheel-test  install both as a stranger would, and use them'
 	@echo 'make lint     style and static checks'
 	@echo 'make format   put the C code into its format'
 	@echo 'make clean    remove everything that was built (caches in ~/.cache/flashvm stay)'
@@ -75,6 +77,18 @@ $(VENV)/package: $(VENV)/built $(DATA)/initramfs.cpio $(PACKAGE_SOURCES)
 hello: $(VENV)/package
 	@$(VENV)/bin/python examples/hello.py
 
+$(VENV)/wheel-tools: $(VENV)/built tools/requirements-wheel.txt
+	@$(VENV)/bin/pip install --quiet -r tools/requirements-wheel.txt
+	@touch $@
+
+build/wheel: $(VENV)/wheel-tools $(DATA)/initramfs.cpio $(PACKAGE_SOURCES) LICENSE NOTICE tools/build-wheel.sh
+	@echo 'Making the wheel and the source distribution'
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/build-wheel.sh $(DATA) dist
+	@touch $@
+
+wheel: build/wheel
+	@ls -sh1 dist
+
 # ---- checks ----
 
 UNIT := build/unit
@@ -88,7 +102,10 @@ unit: $(UNIT)/build.ninja guest
 e2e: $(VENV)/package $(VENV)/tests $(DEV)/compiled
 	@$(VENV)/bin/python -m pytest tests/e2e $(ARGS)
 
-test: unit e2e
+wheel-test: build/wheel $(VENV)/package $(VENV)/tests
+	@$(VENV)/bin/python -m pytest tests/e2e/install $(ARGS)
+
+test: unit e2e wheel-test
 
 lint: $(VENV)/tests $(VENV)/package
 	@clang-format --dry-run --Werror $(filter %.c %.h,$(C_SOURCES))

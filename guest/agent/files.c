@@ -87,6 +87,9 @@ const char *receiver_take(struct receiver *receiver, const struct fvm_frame *fra
         for (size_t done = 0; done < frame->size;) {
             ssize_t count = write(receiver->file_fd, frame->payload + done, frame->size - done);
 
+            if (count < 0 && errno == ENOSPC)
+                return "files_in do not fit: files live in the guest's memory, and may take half "
+                       "of it (memory_mb)";
             if (count < 0)
                 return "cannot write a file in " WORK;
             done += (size_t)count;

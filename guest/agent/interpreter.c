@@ -263,23 +263,44 @@ int interpreter_start_zygote(const char *program, const struct setup *setup,
     return spawn(account, true, MAIN_DIRECTORY, argv, environment.entries, ret_interpreter);
 }
 
+static size_t count_strings(const char *const *strings)
+{
+    size_t count = 0;
+
+    while (strings[count])
+        count++;
+    return count;
+}
+
+static int append_field(struct fvm_buffer *message, const char *field)
+{
+    return fvm_buffer_append(message, field, strlen(field) + 1);
+}
+
+static int append_fields(struct fvm_buffer *message, const char *const *fields)
+{
+    for (size_t i = 0; fields[i]; i++)
+        if (append_field(message, fields[i]) < 0)
+            return -1;
+    return 0;
+}
+
 int interpreter_become(struct interpreter *zygote, const struct request *request)
 {
-    const char *main_name = main_argument(request->workdir);
     cleanup_buffer struct fvm_buffer message = {0};
+    char arg_count[16];
     uint32_t length = 0;
     const char *next;
     size_t left;
 
-    /* Length first (set below), then NUL-separated fields. */
+    snprintf(arg_count, sizeof arg_count, "%zu", count_strings(request->args));
+    /* Length first (set below), then fields with a NUL after each; see sitecustomize.py. */
     if (fvm_buffer_append(&message, &length, sizeof length) < 0 ||
-        fvm_buffer_append(&message, request->workdir, strlen(request->workdir) + 1) < 0 ||
-        fvm_buffer_append(&message, main_name, strlen(main_name)) < 0)
+        append_field(&message, request->workdir) < 0 ||
+        append_field(&message, main_argument(request->workdir)) < 0 ||
+        append_field(&message, arg_count) < 0 || append_fields(&message, request->args) < 0 ||
+        append_fields(&message, request->env) < 0)
         return -1;
-    for (size_t i = 0; request->env[i]; i++)
-        if (fvm_buffer_append(&message, "", 1) < 0 ||
-            fvm_buffer_append(&message, request->env[i], strlen(request->env[i])) < 0)
-            return -1;
     length = htole32((uint32_t)(message.size - sizeof length));
     memcpy(message.data, &length, sizeof length);
     next = message.data;
@@ -300,17 +321,16 @@ int interpreter_exec(const char *program, const struct setup *setup, const struc
 {
     struct environment environment = {0};
     cleanup_free char *home = NULL;
-    cleanup_free const char **argv = NULL;
-    size_t argc = 0;
+    size_t option_count = count_strings(request->python_args);
+    size_t arg_count = count_strings(request->args);
+    cleanup_free const char **argv = calloc(option_count + arg_count + 3, sizeof *argv);
 
-    while (request->python_args[argc])
-        argc++;
-    argv = calloc(argc + 3, sizeof *argv);
     if (argv == NULL || base_environment(setup, account, &environment, &home) < 0)
         return -1;
     argv[0] = program;
-    memcpy(argv + 1, request->python_args, argc * sizeof *argv);
-    argv[argc + 1] = main_argument(request->workdir);
+    memcpy(argv + 1, request->python_args, option_count * sizeof *argv);
+    argv[option_count + 1] = main_argument(request->workdir);
+    memcpy(argv + option_count + 2, request->args, arg_count * sizeof *argv);
     environment_set_list(&environment, request->env);
     return spawn(account, false, request->workdir, argv, environment.entries, ret_interpreter);
 }

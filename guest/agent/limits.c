@@ -19,24 +19,23 @@
  * crawls.
  */
 static const uint64_t RESERVE_BYTES = 48ULL << 20;
-enum { PROCESSES_MAX = 4096 };
 
-static int procs_fd = -1;
+static int group_fd = -1; /* the group's directory: its path is not to be seen later */
 
-static void set(const char *path, const char *value)
+/* Write to a file of a directory of the hierarchy. Return: 0, or -1 with errno. */
+static int set(int directory_fd, const char *name, const char *value)
 {
-    cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+    cleanup_close int fd = openat(directory_fd, name, O_WRONLY | O_CLOEXEC);
 
-    if (fd < 0 || write(fd, value, strlen(value)) < 0)
-        agent_die_errno("cannot write %s to %s", value, path);
+    return fd >= 0 && write(fd, value, strlen(value)) >= 0 ? 0 : -1;
 }
 
-static void set_number(const char *path, uint64_t value)
+static int set_number(int directory_fd, const char *name, uint64_t value)
 {
     char text[32];
 
     snprintf(text, sizeof text, "%ju", (uintmax_t)value);
-    set(path, text);
+    return set(directory_fd, name, text);
 }
 
 void limits_prepare(void)
@@ -46,19 +45,54 @@ void limits_prepare(void)
 
     if (mkdir(HIERARCHY, 0700) < 0 || mount("cgroup2", HIERARCHY, "cgroup2", 0, NULL) < 0)
         agent_die_errno("cannot mount the control groups");
-    set(HIERARCHY "/cgroup.subtree_control", "+memory +pids");
-    if (mkdir(GROUP, 0700) < 0 || sysinfo(&info) < 0)
+    if (set(AT_FDCWD, HIERARCHY "/cgroup.subtree_control", "+memory +pids") < 0 ||
+        mkdir(GROUP, 0700) < 0 || sysinfo(&info) < 0)
         agent_die_errno("cannot make the snippet's control group");
+    group_fd = open(GROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     total = (uint64_t)info.totalram * info.mem_unit;
-    set_number(GROUP "/memory.max", total > 2 * RESERVE_BYTES ? total - RESERVE_BYTES : total / 2);
-    set(GROUP "/memory.oom.group", "1"); /* half a snippet is of no use */
-    set_number(GROUP "/pids.max", PROCESSES_MAX);
-    procs_fd = open(GROUP "/cgroup.procs", O_WRONLY | O_CLOEXEC);
-    if (procs_fd < 0)
-        agent_die_errno("cannot open the snippet's control group");
+    if (set_number(group_fd, "memory.max",
+                   total > 2 * RESERVE_BYTES ? total - RESERVE_BYTES : total / 2) < 0 ||
+        set(group_fd, "memory.oom.group", "1") < 0) /* half a snippet is of no use */
+        agent_die_errno("cannot limit the snippet's memory");
 }
 
 int limits_enter(void)
 {
-    return write(procs_fd, "0", 1) == 1 ? 0 : -1;
+    return set(group_fd, "cgroup.procs", "0");
+}
+
+int limits_set_processes(uint64_t max_processes)
+{
+    return set_number(group_fd, "pids.max", max_processes);
+}
+
+/*
+ * The number that stands after `key` at the start of a line; with "" the whole file is a number.
+ * Return: 0 when it is not there.
+ */
+static uint64_t get(const char *name, const char *key)
+{
+    cleanup_close int fd = openat(group_fd, name, O_RDONLY | O_CLOEXEC);
+    size_t length = strlen(key);
+    char text[4096];
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+    if (size < 0)
+        return 0;
+    text[size] = '\0';
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, key, length) == 0)
+            return strtoull(line + length, NULL, 10);
+    }
+    return 0;
+}
+
+void limits_read_usage(struct usage *ret_usage)
+{
+    *ret_usage = (struct usage){
+        .cpu_time_us = get("cpu.stat", "usage_usec "),
+        .peak_memory_bytes = get("memory.peak", ""),
+        .oom_killed = get("memory.events", "oom_kill ") > 0,
+    };
 }

@@ -74,11 +74,11 @@ void setup_finish(struct setup *setup)
 
 static const char *find_fault(const struct request *request)
 {
-    if (request->python_args == NULL || request->env == NULL || request->expect == NULL ||
-        request->workdir == NULL || request->workdir[0] != '/')
-        return "the host's REQUEST lacks valid python_args, env, expect or workdir";
-    if (request->timeout_ms == 0 || request->clock_ns == 0)
-        return "the host's REQUEST lacks timeout_ms or clock_ns";
+    if (request->python_args == NULL || request->args == NULL || request->env == NULL ||
+        request->expect == NULL || request->workdir == NULL || request->workdir[0] != '/')
+        return "the host's REQUEST lacks valid python_args, args, env, expect or workdir";
+    if (request->timeout_ms == 0 || request->clock_ns == 0 || request->max_processes == 0)
+        return "the host's REQUEST lacks timeout_ms, clock_ns or max_processes";
     return NULL;
 }
 
@@ -89,12 +89,15 @@ const char *request_parse(const char *data, size_t size, struct request *ret_req
     struct request request = {
         .json = json,
         .python_args = string_list(json_object_get(json, "python_args")),
+        .args = string_list(json_object_get(json, "args")),
         .env = string_list(json_object_get(json, "env")),
         .expect = string_list(json_object_get(json, "expect")),
         .workdir = json_string_value(json_object_get(json, "workdir")),
         .timeout_ms = number(json, "timeout_ms"),
         .max_artifact_bytes = number(json, "max_artifact_bytes"),
         .max_artifacts = number(json, "max_artifacts"),
+        .max_processes = number(json, "max_processes"),
+        .max_disk_bytes = number(json, "max_disk_bytes"),
         .clock_ns = (int64_t)number(json, "clock_ns"),
     };
 
@@ -112,6 +115,7 @@ const char *request_parse(const char *data, size_t size, struct request *ret_req
 void request_finish(struct request *request)
 {
     free(request->python_args);
+    free(request->args);
     free(request->env);
     free(request->expect);
     json_decref(request->json);

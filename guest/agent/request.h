@@ -16,12 +16,15 @@ struct setup {
 struct request {
     void *json;
     const char **python_args;
+    const char **args;
     const char **env;
     const char **expect;
     const char *workdir;
     uint64_t timeout_ms;
     uint64_t max_artifact_bytes;
     uint64_t max_artifacts;
+    uint64_t max_processes;
+    uint64_t max_disk_bytes; /* 0: what there is */
     int64_t clock_ns;
     uint8_t seed[32];
 };

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "files.h"
+#include "limits.h"
 #include "log.h"
 #include "system.h"
 
@@ -68,6 +69,8 @@ struct run {
     bool started, exited, timed_out, cancelled;
     int wait_status;
     struct timespec start, end;
+    struct usage used_before; /* by the interpreter, until the snippet's code began */
+    struct usage used;        /* with what the snippet added */
 };
 
 static struct timespec now(void)
@@ -129,6 +132,9 @@ static void start_snippet(struct run *run)
         fail(run, "cannot reseed the guest's random number generator");
     if (workdir_make(run->request.workdir, &service->account) < 0)
         fail(run, "cannot make workdir");
+    if (limits_set_processes(run->request.max_processes) < 0 ||
+        (run->request.max_disk_bytes > 0 && system_limit_disk(run->request.max_disk_bytes) < 0))
+        fail(run, "cannot set the snippet's limits");
     if (request_fits_zygote(&run->request)) {
         run->snippet = service->zygote;
         run->via_zygote = true;
@@ -160,6 +166,7 @@ static void take_start(struct run *run)
         fail_with_output(run->service, "the waiting interpreter could not take the run");
     run->started = true;
     run->start = now();
+    limits_read_usage(&run->used_before);
     close(run->snippet.control_fd);
     run->snippet.control_fd = -1;
     if (timerfd_settime(run->timer_fd, 0, &timeout, NULL) < 0)
@@ -195,6 +202,7 @@ static void pass_stdin(struct run *run)
     if ((count < 0 && errno != EAGAIN) || (run->stdin_ended && run->stdin_pending.size == 0)) {
         close(run->snippet.stdin_fd); /* all is passed on, or nobody reads it any more */
         run->snippet.stdin_fd = -1;
+        fvm_buffer_consume(&run->stdin_pending, run->stdin_pending.size);
     }
 }
 
@@ -204,9 +212,10 @@ static void take_frames(struct run *run)
     struct fvm_frame frame;
 
     while (channel_next(&run->service->channel, &frame)) {
-        if (frame.type == FVM_FRAME_STDIN && !run->stdin_ended)
-            fvm_buffer_append(&run->stdin_pending, frame.payload, frame.size);
-        else if (frame.type == FVM_FRAME_STDIN_END)
+        if (frame.type == FVM_FRAME_STDIN && !run->stdin_ended) {
+            if (run->snippet.stdin_fd >= 0) /* else nobody reads it any more */
+                fvm_buffer_append(&run->stdin_pending, frame.payload, frame.size);
+        } else if (frame.type == FVM_FRAME_STDIN_END)
             run->stdin_ended = true;
         else if (frame.type == FVM_FRAME_CANCEL)
             run->cancelled = true;
@@ -297,16 +306,30 @@ static int exit_code(const struct run *run)
     return WEXITSTATUS(run->wait_status);
 }
 
-static void send_result(struct run *run, const char *left_out)
+/* Return: NULL when memory is exhausted. */
+static json_t *describe(const struct run *run, const char *left_out)
 {
     int64_t execute_us = run->started ? (run->end.tv_sec - run->start.tv_sec) * 1000000 +
                                             (run->end.tv_nsec - run->start.tv_nsec) / 1000
                                       : 0;
     int term_signal = WIFSIGNALED(run->wait_status) ? WTERMSIG(run->wait_status) : 0;
-    cleanup_json json_t *json =
-        json_pack("{s:i, s:i, s:b, s:b, s:I, s:s*}", "exit_code", exit_code(run), "term_signal",
-                  term_signal, "started", run->started, "timed_out", run->timed_out, "execute_us",
-                  (json_int_t)execute_us, "left_out", left_out);
+    uint64_t cpu_time_us = run->used.cpu_time_us - run->used_before.cpu_time_us;
+
+    return json_pack("{s:i, s:i, s:b, s:b, s:b, s:I, s:I, s:I, s:s*}",             /**/
+                     "exit_code", exit_code(run),                                  /**/
+                     "term_signal", term_signal,                                   /**/
+                     "started", run->started,                                      /**/
+                     "timed_out", run->timed_out,                                  /**/
+                     "oom_killed", run->used.oom_killed,                           /**/
+                     "execute_us", (json_int_t)execute_us,                         /**/
+                     "cpu_time_us", (json_int_t)cpu_time_us,                       /**/
+                     "peak_memory_bytes", (json_int_t)run->used.peak_memory_bytes, /**/
+                     "left_out", left_out);
+}
+
+static void send_result(struct run *run, const char *left_out)
+{
+    cleanup_json json_t *json = describe(run, left_out);
     cleanup_free char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
     if (text == NULL)
@@ -328,6 +351,7 @@ void service_run(struct service *service)
     while (!run.exited && !run.timed_out && !run.cancelled)
         step(&run);
     end_all_processes(&run);
+    limits_read_usage(&run.used);
     /* Nobody is left to write: what the pipes still hold is all there will be. */
     while (run.snippet.stdout_fd >= 0 &&
            pass_output(&run, &run.snippet.stdout_fd, FVM_FRAME_STDOUT))

@@ -10,6 +10,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <time.h>
@@ -190,6 +191,23 @@ static void start_loopback(void)
         agent_log("cannot start the loopback interface: %s", strerror(errno));
 }
 
+/* The tmpfs that everything written goes to; it has no path once the root is entered. */
+static int upper_fd = -1;
+
+int system_limit_disk(uint64_t bytes)
+{
+    struct statvfs status;
+    char path[32], data[48];
+    uint64_t used;
+
+    if (fstatvfs(upper_fd, &status) < 0)
+        return -1;
+    used = (uint64_t)(status.f_blocks - status.f_bfree) * status.f_frsize;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", upper_fd);
+    snprintf(data, sizeof data, "size=%ju", (uintmax_t)(used + bytes));
+    return mount(NULL, path, NULL, MS_REMOUNT, data);
+}
+
 void system_enter_root(void)
 {
     make_directory("/lower", 0755);
@@ -199,6 +217,9 @@ void system_enter_root(void)
     /* Files are memory here. With both tmpfs full there must be enough left for processes to run.
      */
     mount_or_die("upper", "/upper", "tmpfs", 0, "mode=0755,size=50%");
+    upper_fd = open("/upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (upper_fd < 0)
+        agent_die_errno("cannot open /upper");
     make_directory("/upper/data", 0755);
     make_directory("/upper/work", 0755);
     mount_or_die("root", "/newroot", "overlay", MS_NOSUID | MS_NODEV,

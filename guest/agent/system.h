@@ -16,6 +16,12 @@ int system_open_port(void);
 /* Put the image's root (squashfs on /dev/vda under a tmpfs overlay) in place and enter it. */
 void system_enter_root(void);
 
+/*
+ * Limit what can still be written to the root file system. Files live in memory, so there is a
+ * limit in any case: half of it. Return: 0, or -1 with errno.
+ */
+int system_limit_disk(uint64_t bytes);
+
 /* Set the wall clock and mix `seed` into the kernel's generator. Return: 0, or -1 with errno. */
 int system_set_clock(int64_t realtime_ns);
 int system_reseed(const uint8_t *seed, unsigned size);

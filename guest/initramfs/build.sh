@@ -19,7 +19,8 @@ DATA="$1" MODULES_DIR="$2" AGENT="$3" SITECUSTOMIZE="$4"
 mkdir -p "$DATA"
 STAGE="$(mktemp -d "$DATA/.initramfs.XXXXXX")"
 trap 'rm -rf -- "$STAGE"' EXIT
-python3 "$HERE/pack_initramfs.py" --agent "$AGENT" --sitecustomize "$SITECUSTOMIZE" \
+strip -o "$STAGE/agent" "$AGENT" # what is left does not know where it was compiled
+python3 "$HERE/pack_initramfs.py" --agent "$STAGE/agent" --sitecustomize "$SITECUSTOMIZE" \
     --modules "$MODULES_DIR" --output "$STAGE/initramfs.cpio"
 chmod 644 "$STAGE/initramfs.cpio"
 if cmp --silent "$STAGE/initramfs.cpio" "$DATA/initramfs.cpio"; then

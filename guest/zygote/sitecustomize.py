@@ -8,8 +8,9 @@ the request. Then it removes its own traces and returns, and CPython itself runs
 ``__main__``, tracebacks, exit codes, atexit and the rest are the interpreter's own.
 
 Control descriptor (FLASHVM_CONTROL_FD, a stream socket): one byte "R" out when it waits; in, a
-u32 length and NUL-separated fields: working directory, argv[0], then NAME=value for each variable
-to set; one byte "S" out when the snippet's code begins.
+u32 length and fields with a NUL after each: working directory, argv[0], the number of further
+arguments, these, then NAME=value for each variable to set; one byte "S" out when the snippet's
+code begins.
 """
 
 import os
@@ -59,16 +60,16 @@ def _run_images_own():
 
 
 def _become(fields):
-    workdir, argv0 = fields[0], fields[1]
-    for entry in fields[2:]:
+    workdir, argv0, count = fields[0], fields[1], int(fields[2])
+    for entry in fields[3 + count :]:
         name, _, value = entry.partition(b"=")
         os.environb[name] = value
     if "TZ" in os.environ:
         time.tzset()
     os.chdir(workdir)
-    sys.argv[0] = os.fsdecode(argv0)
+    sys.argv[:] = map(os.fsdecode, (argv0, *fields[3 : 3 + count]))
     if hasattr(sys, "orig_argv"):
-        sys.orig_argv[-1] = sys.argv[0]
+        sys.orig_argv[-1:] = sys.argv
 
 
 def _wait():
@@ -78,7 +79,7 @@ def _wait():
     _warm()
     os.write(control, b"R")
     size = int.from_bytes(_read_exactly(control, 4), "little")
-    _become(_read_exactly(control, size).split(b"\0"))
+    _become(_read_exactly(control, size).split(b"\0")[:-1])
     os.write(control, b"S")
     os.close(control)
 

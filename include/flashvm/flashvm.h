@@ -7,13 +7,16 @@
  *     struct flashvm_result *result = NULL;
  *     struct flashvm_run_options options = FLASHVM_RUN_OPTIONS_INIT;
  *
- *     if (flashvm_open(NULL, &fvm, &error) || flashvm_run(fvm, &options, code, size, &result,
- * &error)) fprintf(stderr, "%s\n", error.message); flashvm_result_free(result); flashvm_close(fvm);
+ *     if (flashvm_open(NULL, &fvm, &error) ||
+ *         flashvm_run(fvm, &options, code, size, &result, &error))
+ *         fprintf(stderr, "%s\n", error.message);
+ *     flashvm_result_free(result);
+ *     flashvm_close(fvm);
  *     flashvm_error_finish(&error);
  *
  * Rules that hold for every call:
- *  - A function that can fail returns a status, FLASHVM_OK on success, and then fills `error`
- * (which may be NULL). `ret_` parameters are set only on success.
+ *  - A function that can fail returns a status: FLASHVM_OK, or the one that `error` (which may be
+ *    NULL) then explains. `ret_` parameters are set only on success.
  *  - Strings are NUL-terminated and are copied: the caller keeps what it passes in. Paths of the
  *    host are raw bytes; what goes to the guest (env, expect, python_args, workdir) must be UTF-8.
  *  - All calls are thread-safe. One `struct flashvm` may be shared by any number of threads.
@@ -32,8 +35,7 @@ extern "C" {
 
 #define FLASHVM_API __attribute__((visibility("default")))
 
-/* ---- errors -------------------------------------------------------------------------------------
- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 /*
  * Why a call failed. The `flashvm` command exits with the same numbers (they lie above the exit
@@ -66,8 +68,7 @@ FLASHVM_API void flashvm_error_finish(struct flashvm_error *error);
 /* A short name such as "invalid-argument". Never NULL; the string is static. */
 FLASHVM_API const char *flashvm_status_name(enum flashvm_status status);
 
-/* ---- the library handle
- * -------------------------------------------------------------------------- */
+/* ---- the library handle ---------------------------------------------------------------------- */
 
 /*
  * Structs that the caller fills begin with `struct_size` and start from their _INIT macro, so that
@@ -106,8 +107,7 @@ FLASHVM_API void flashvm_close(struct flashvm *fvm);
 /* The version as "MAJOR.MINOR.PATCH"; static. */
 FLASHVM_API const char *flashvm_version(void);
 
-/* ---- images
- * -------------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 /*
  * Import the embedded image into the cache, so that the first run need not. Idempotent.
@@ -116,8 +116,19 @@ FLASHVM_API const char *flashvm_version(void);
 FLASHVM_API int flashvm_prepare_image(struct flashvm *fvm, char **ret_image_used,
                                       struct flashvm_error *error);
 
-/* ---- runs
- * ---------------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+/* A file, or a directory with all that is in it, that the snippet finds below /work/in. */
+struct flashvm_file_in {
+    const char *guest_path; /* relative to /work/in; raw bytes, no "." or ".." components */
+    /*
+     * Where its bytes are: a regular file of the host, or a directory whose regular files are taken
+     * (anything else in it is an error). Read during the call. NULL: they are in `data`.
+     */
+    const char *host_path;
+    const void *data;
+    size_t data_size;
+};
 
 struct flashvm_run_options {
     size_t struct_size;
@@ -125,14 +136,32 @@ struct flashvm_run_options {
     unsigned cpus;                  /* virtual CPUs, 1 to 64; 0: 1 */
     unsigned memory_mb;             /* guest memory in MiB, 128 to 1048576; 0: 512 */
     uint64_t timeout_ms;            /* from the snippet's first instruction; 0: 30000 */
+    uint64_t boot_timeout_ms;       /* for the microVM to come up, before the snippet; 0: 90000 */
     const char *workdir;            /* absolute guest path, made if missing; NULL: "/work" */
     const char *const *env;         /* NULL-terminated "NAME=value" strings; NULL: none */
     const char *const *python_args; /* NULL-terminated interpreter options; NULL: {"-u"} */
+    const char *const *args;        /* NULL-terminated, the snippet's sys.argv[1:]; NULL: none */
     const char *const *expect;      /* NULL-terminated globs of artifacts to return; NULL: none */
-    uint64_t max_stdout_bytes;      /* kept of stdout, the rest is counted; 0: 64 MiB */
-    uint64_t max_stderr_bytes;      /* likewise for stderr; 0: 64 MiB */
-    uint64_t max_artifact_bytes;    /* of all artifacts together; 0: 256 MiB */
-    uint32_t max_artifacts;         /* 0: 1000 */
+    const struct flashvm_file_in *files_in; /* no two with the same guest_path */
+    size_t file_in_count;
+    /*
+     * Read to its end and passed on to the snippet's standard input while the run lasts; -1: the
+     * snippet's input is empty. Stays the caller's.
+     */
+    int stdin_fd;
+    bool network;             /* not built yet: true is FLASHVM_UNSUPPORTED */
+    const char *const *ports; /* likewise, if it has entries */
+
+    /* Limits. Beyond the first four, output and artifacts are cut, and the result says so. */
+    uint32_t max_processes;      /* in the guest at once, threads counted; 0: 4096 */
+    uint32_t max_disk_mb;        /* MiB of files that the snippet writes; 0: half of memory_mb */
+    uint32_t max_files_in;       /* more of files_in are an error; 0: 10000 */
+    uint64_t max_files_in_bytes; /* likewise for their bytes together; 0: 256 MiB */
+    uint64_t max_stdout_bytes;   /* kept of stdout, the rest is counted; 0: 64 MiB */
+    uint64_t max_stderr_bytes;   /* likewise for stderr; 0: 64 MiB */
+    uint32_t max_artifacts;      /* 0: 1000 */
+    uint64_t max_artifact_bytes; /* of all artifacts together; 0: 256 MiB */
+
     /*
      * How a caller ends a run early. `interrupted` is asked in the calling thread whenever a system
      * call is interrupted by a signal and whenever `interrupt_fd` becomes readable (it must then
@@ -142,11 +171,10 @@ struct flashvm_run_options {
     int interrupt_fd; /* -1: none */
     bool (*interrupted)(void *interrupted_data);
     void *interrupted_data;
-    uint64_t boot_timeout_ms; /* for the microVM to come up, before the snippet; 0: 90000 */
 };
 #define FLASHVM_RUN_OPTIONS_INIT                                                                   \
     {                                                                                              \
-        .struct_size = sizeof(struct flashvm_run_options), .interrupt_fd = -1                      \
+        .struct_size = sizeof(struct flashvm_run_options), .stdin_fd = -1, .interrupt_fd = -1      \
     }
 
 /* A file that the snippet left under /work. */
@@ -176,12 +204,18 @@ struct flashvm_result {
     int term_signal; /* the signal that ended the snippet, 0 if it exited */
     bool started;    /* did code of the snippet begin to run? */
     bool timed_out;  /* ended because timeout_ms was over */
+    bool oom_killed; /* a process of the snippet was killed for want of memory, and all with it */
+    const char *ended_by_limit; /* the limit that ended the run: "timeout", "memory"; NULL: none */
     const char *stdout_data;
     size_t stdout_size;
     uint64_t stdout_bytes; /* written by the snippet; more than stdout_size when truncated */
+    bool stdout_truncated;
     const char *stderr_data;
     size_t stderr_size;
     uint64_t stderr_bytes;
+    bool stderr_truncated;
+    uint64_t cpu_time_us;       /* of the snippet and all that it started */
+    uint64_t peak_memory_bytes; /* likewise; with the interpreter, and with the files it wrote */
     const struct flashvm_artifact *artifacts;
     size_t artifact_count;
     const char *artifacts_note; /* what was left out and why; NULL: nothing was */
@@ -216,8 +250,7 @@ FLASHVM_API int flashvm_artifact_save(const struct flashvm_artifact *artifact,
 /* Free a result and delete its artifacts' files. NULL is allowed. */
 FLASHVM_API void flashvm_result_free(struct flashvm_result *result);
 
-/* ---- what this machine can do
- * --------------------------------------------------------------------- */
+/* ---- what this machine can do ---------------------------------------------------------------- */
 
 struct flashvm_engine_report {
     const char *name; /* "qemu" */

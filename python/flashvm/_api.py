@@ -8,11 +8,12 @@ import inspect
 import os
 import pathlib
 import threading
-from typing import Any, Iterable, Mapping, Optional, Union, cast
+from typing import IO, Any, Iterable, Mapping, Optional, Union, cast
 
 from . import _arguments, _flashvm, _paths
 from ._doctor import DoctorReport
 from ._errors import NotFound
+from ._inputs import FilesIn, check_files_in, open_stdin
 from ._progress import ProgressLine
 from ._result import Result, result_from_raw
 
@@ -66,25 +67,49 @@ def run(
     timeout_seconds: float = 30,
     workdir: Union[str, os.PathLike[str]] = "/work",
     python_args: Iterable[str] = ("-u",),
+    args: Iterable[str] = (),
     expect: Optional[Iterable[str]] = None,
+    files_in: Optional[FilesIn] = None,
+    stdin: Union[str, bytes, IO[Any], None] = None,
     max_bytes_inline: int = 1_048_576,
     engine: str = "auto",
     network: bool = False,
     ports: Optional[Iterable[object]] = None,
+    boot_timeout_seconds: float = 90,
+    max_processes: int = 4096,
+    max_disk_mb: Optional[int] = None,
+    max_files_in: int = 10_000,
+    max_files_in_bytes: int = 256 * 2**20,
+    max_stdout_bytes: int = 64 * 2**20,
+    max_stderr_bytes: int = 64 * 2**20,
+    max_artifacts: int = 1000,
+    max_artifact_bytes: int = 256 * 2**20,
 ) -> Result:
     """Run a Python snippet in a fresh microVM, as `python -u main.py` would run it.
 
     code: Python source. A str is handed over as UTF-8, bytes as they are.
     cpus: virtual CPUs, 1 to 64.
-    memory_mb: memory of the microVM in MiB, 128 to 1048576.
+    memory_mb: memory of the microVM in MiB, 128 to 1048576. The snippet gets what is left of it
+        when the guest's kernel and 48 MiB for flashVM's own part are taken off; its files count.
     env: environment variables for the snippet, beside those it always has.
     timeout_seconds: from the snippet's first instruction; then it is ended, with exit code 124.
     workdir: absolute path in the guest to start in; made if it is missing.
     python_args: options of the interpreter.
+    args: arguments of the snippet, its sys.argv[1:].
     expect: globs relative to /work; the files that match are returned as artifacts.
+    files_in: files that the snippet finds below /work/in: a dict {guest_path: content or Path},
+        or a list of (host_path, guest_path). A directory is taken with all files in it.
+    stdin: the snippet's standard input: text, bytes, or an open file that is read to its end while
+        the run lasts. None: it is empty.
     max_bytes_inline: an artifact up to this size has its bytes in `content`.
     engine: what makes the microVM; "auto" takes the fastest usable one. `doctor()` lists them.
     network, ports: not built yet; anything but False and None raises Unsupported.
+    boot_timeout_seconds: for the microVM to come up, before the snippet begins.
+
+    The limits: max_processes (at once, threads counted), max_disk_mb (MiB of files that the snippet
+    writes; None: half of memory_mb), max_stdout_bytes, max_stderr_bytes, max_artifacts and
+    max_artifact_bytes (what is over them is left out, and the result says so), max_files_in and
+    max_files_in_bytes (more is an error).
 
     A snippet that fails (exception, signal, timeout) is a result. Raises InvalidArgument (which is
     a ValueError) or InvalidArgumentType (also a TypeError) for arguments that make no sense, and
@@ -100,23 +125,44 @@ def run(
     timeout_ms = _arguments.check_timeout("timeout_seconds", timeout_seconds)
     checked_workdir = _arguments.check_workdir("workdir", workdir)
     checked_env = _arguments.check_env("env", env)
-    checked_args = _arguments.check_strings("python_args", python_args)
+    checked_python_args = _arguments.check_strings("python_args", python_args)
+    checked_args = _arguments.check_strings("args", args)
     checked_expect = _arguments.check_expect("expect", expect)
+    checked_files = check_files_in("files_in", files_in)
     _arguments.check_no_network(network, ports)
     inline = _arguments.check_int("max_bytes_inline", max_bytes_inline, 0, None)
+    boot_timeout_ms = _arguments.check_timeout("boot_timeout_seconds", boot_timeout_seconds)
+    limits = {
+        "max_processes": _arguments.check_limit("max_processes", max_processes, 8, 32768),
+        "max_disk_mb": 0
+        if max_disk_mb is None
+        else _arguments.check_limit("max_disk_mb", max_disk_mb, 1, 1_048_576),
+        "max_files_in": _arguments.check_limit("max_files_in", max_files_in, 1, 2**32 - 1),
+        "max_files_in_bytes": _arguments.check_limit("max_files_in_bytes", max_files_in_bytes),
+        "max_stdout_bytes": _arguments.check_limit("max_stdout_bytes", max_stdout_bytes),
+        "max_stderr_bytes": _arguments.check_limit("max_stderr_bytes", max_stderr_bytes),
+        "max_artifacts": _arguments.check_limit("max_artifacts", max_artifacts, 1, 2**32 - 1),
+        "max_artifact_bytes": _arguments.check_limit("max_artifact_bytes", max_artifact_bytes),
+    }
     try:
-        raw = _flashvm.run(
-            _library(),
-            checked_code,
-            checked_engine,
-            checked_cpus,
-            checked_memory,
-            timeout_ms,
-            checked_workdir,
-            checked_env,
-            checked_args,
-            checked_expect,
-        )
+        with open_stdin("stdin", stdin) as stdin_fd:
+            raw = _flashvm.run(
+                _library(),
+                checked_code,
+                engine=checked_engine,
+                cpus=checked_cpus,
+                memory_mb=checked_memory,
+                timeout_ms=timeout_ms,
+                boot_timeout_ms=boot_timeout_ms,
+                workdir=checked_workdir,
+                env=checked_env,
+                python_args=checked_python_args,
+                args=checked_args,
+                expect=checked_expect,
+                files_in=checked_files,
+                stdin_fd=stdin_fd,
+                **limits,
+            )
     finally:
         _progress_line.show(None)
     return result_from_raw(raw, inline)

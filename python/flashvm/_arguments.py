@@ -19,20 +19,20 @@ from ._errors import InvalidArgument, InvalidArgumentType, Unsupported
 _MAX_TIMEOUT_SECONDS = 365 * 24 * 3600
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value for a message: its repr, cut where it gets long."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _wrong_type(name: str, value: object, allowed: str) -> InvalidArgumentType:
+def wrong_type(name: str, value: object, allowed: str) -> InvalidArgumentType:
     return InvalidArgumentType(
-        f"{name} must be {allowed}, not {_shown(value)} of type {type(value).__name__}"
+        f"{name} must be {allowed}, not {shown(value)} of type {type(value).__name__}"
     )
 
 
-def _wrong_value(name: str, value: object, allowed: str) -> InvalidArgument:
-    return InvalidArgument(f"{name} must be {allowed}, not {_shown(value)}")
+def wrong_value(name: str, value: object, allowed: str) -> InvalidArgument:
+    return InvalidArgument(f"{name} must be {allowed}, not {shown(value)}")
 
 
 def check_int(name: str, value: object, low: int, high: Optional[int]) -> int:
@@ -43,9 +43,9 @@ def check_int(name: str, value: object, low: int, high: Optional[int]) -> int:
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise _wrong_type(name, value, allowed) from None
+        raise wrong_type(name, value, allowed) from None
     if number < low or (high is not None and number > high):
-        raise _wrong_value(name, number, allowed)
+        raise wrong_value(name, number, allowed)
     return number
 
 
@@ -53,21 +53,21 @@ def check_timeout(name: str, value: object) -> int:
     """Seconds, as int or float, in whole milliseconds (rounded up)."""
     allowed = f"a number of seconds above 0 and up to {_MAX_TIMEOUT_SECONDS}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise _wrong_type(name, value, allowed)
+        raise wrong_type(name, value, allowed)
     try:
         seconds = float(value)
     except OverflowError:  # an int of more than 308 digits
         seconds = math.inf
     if not 0 < seconds <= _MAX_TIMEOUT_SECONDS:  # false for NaN as well
-        raise _wrong_value(name, value, allowed)
+        raise wrong_value(name, value, allowed)
     return max(1, math.ceil(seconds * 1000))
 
 
 def check_str(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise _wrong_type(name, value, "a str")
+        raise wrong_type(name, value, "a str")
     if "\0" in value:
-        raise _wrong_value(name, value, "a str without NUL characters")
+        raise wrong_value(name, value, "a str without NUL characters")
     return value
 
 
@@ -76,20 +76,20 @@ def to_guest_bytes(name: str, text: str) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        raise _wrong_value(name, text, "a str that can be encoded as UTF-8") from None
+        raise wrong_value(name, text, "a str that can be encoded as UTF-8") from None
 
 
 def check_code(name: str, value: object) -> bytes:
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
-        raise _wrong_type(name, value, "str or bytes with Python source")
+        raise wrong_type(name, value, "str or bytes with Python source")
     try:
         return value.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InvalidArgument(
             f"{name} must be a str that can be encoded as UTF-8, but character {error.start} is "
-            f"the lone surrogate {_shown(value[error.start])}; pass bytes for another encoding"
+            f"the lone surrogate {shown(value[error.start])}; pass bytes for another encoding"
         ) from None
 
 
@@ -98,10 +98,10 @@ def check_strings(name: str, value: object) -> Tuple[bytes, ...]:
     if isinstance(value, (str, bytes)):
         raise InvalidArgumentType(
             f"{name} must be a list of str, not one {type(value).__name__}; "
-            f"write {name}=[{_shown(value)}]"
+            f"write {name}=[{shown(value)}]"
         )
     if isinstance(value, Mapping) or not isinstance(value, Iterable):
-        raise _wrong_type(name, value, "a list of str")
+        raise wrong_type(name, value, "a list of str")
     strings: List[bytes] = []
     for index, item in enumerate(value):
         item_name = f"{name}[{index}]"
@@ -113,7 +113,7 @@ def check_expect(name: str, value: object) -> Tuple[bytes, ...]:
     globs = () if value is None else check_strings(name, value)
     for index, glob in enumerate(globs):
         if not glob:
-            raise _wrong_value(f"{name}[{index}]", "", "a glob such as 'out/*.txt'")
+            raise wrong_value(f"{name}[{index}]", "", "a glob such as 'out/*.txt'")
     return globs
 
 
@@ -122,14 +122,14 @@ def check_env(name: str, value: object) -> Tuple[bytes, ...]:
     if value is None:
         return ()
     if not isinstance(value, Mapping):
-        raise _wrong_type(name, value, "a dict of str to str")
+        raise wrong_type(name, value, "a dict of str to str")
     strings: List[bytes] = []
     for key, item in value.items():
         if not isinstance(key, str):
-            raise _wrong_type(f"a name in {name}", key, "a str")
+            raise wrong_type(f"a name in {name}", key, "a str")
         if not key or "=" in key or "\0" in key:
-            raise _wrong_value(f"a name in {name}", key, "a str without '=' and NUL, and not empty")
-        item_name = f"{name}[{_shown(key)}]"
+            raise wrong_value(f"a name in {name}", key, "a str without '=' and NUL, and not empty")
+        item_name = f"{name}[{shown(key)}]"
         strings.append(
             to_guest_bytes(f"a name in {name}", key)
             + b"="
@@ -141,12 +141,12 @@ def check_env(name: str, value: object) -> Tuple[bytes, ...]:
 def check_workdir(name: str, value: object) -> bytes:
     allowed = "an absolute path in the guest such as '/work'"
     if not isinstance(value, (str, os.PathLike)):
-        raise _wrong_type(name, value, allowed)
+        raise wrong_type(name, value, allowed)
     path: Union[str, bytes] = os.fspath(value)
     if not isinstance(path, str):
-        raise _wrong_type(name, value, allowed)
+        raise wrong_type(name, value, allowed)
     if not check_str(name, path).startswith("/"):
-        raise _wrong_value(name, path, allowed)
+        raise wrong_value(name, path, allowed)
     return to_guest_bytes(name, path)
 
 
@@ -154,42 +154,46 @@ def check_directory(name: str, value: object) -> str:
     allowed = "the path of a directory"
     path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(path, str):
-        raise _wrong_type(name, value, allowed)
+        raise wrong_type(name, value, allowed)
     if not check_str(name, path):
-        raise _wrong_value(name, path, allowed)
+        raise wrong_value(name, path, allowed)
     return path
 
 
 def check_engine(name: str, value: object) -> bytes:
     if not check_str(name, value):
-        raise _wrong_value(name, value, "'auto' or the name of an engine")
+        raise wrong_value(name, value, "'auto' or the name of an engine")
     assert isinstance(value, str)
     return to_guest_bytes(name, value)
+
+
+def check_limit(name: str, value: object, low: int = 1, high: int = 2**63 - 1) -> int:
+    return check_int(name, value, low, high)
 
 
 def check_no_network(network: object, ports: object) -> None:
     """Both are a part of the contract, and refused until an engine can do them."""
     if not isinstance(network, bool):
-        raise _wrong_type("network", network, "a bool")
+        raise wrong_type("network", network, "a bool")
     if network or ports is not None:
-        asked = "network=True" if network else f"ports={_shown(ports)}"
+        asked = "network=True" if network else f"ports={shown(ports)}"
         raise Unsupported(
             f"{asked} is not supported yet: a microVM has no network but its own loopback; "
-            "give the snippet what it needs in its code, and take files out with expect"
+            "give the snippet what it needs with files_in, and take files out with expect"
         )
 
 
 def check_config(name: str, value: object, options: Sequence[str]) -> Dict[str, Any]:
     """A mapping whose keys are all among `options`."""
     if not isinstance(value, Mapping):
-        raise _wrong_type(name, value, "a dict with options of run")
+        raise wrong_type(name, value, "a dict with options of run")
     for key in value:
         if not isinstance(key, str):
-            raise _wrong_type(f"a key in {name}", key, "a str")
+            raise wrong_type(f"a key in {name}", key, "a str")
         if key not in options:
             nearest = difflib.get_close_matches(key, options, 1, 0)[0]
             raise InvalidArgument(
-                f"{name} has the key {_shown(key)}, which is no option of run; "
+                f"{name} has the key {shown(key)}, which is no option of run; "
                 f"did you mean {nearest!r}?"
             )
     return dict(value)

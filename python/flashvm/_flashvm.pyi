@@ -20,11 +20,22 @@ def run(
     cpus: int,
     memory_mb: int,
     timeout_ms: int,
+    boot_timeout_ms: int,
     workdir: bytes,
     env: Tuple[bytes, ...],
     python_args: Tuple[bytes, ...],
+    args: Tuple[bytes, ...],
     expect: Tuple[bytes, ...],
-    /,
+    files_in: Tuple[Tuple[bytes, Optional[bytes], Optional[bytes]], ...],
+    stdin_fd: int,
+    max_processes: int,
+    max_disk_mb: int,
+    max_files_in: int,
+    max_files_in_bytes: int,
+    max_stdout_bytes: int,
+    max_stderr_bytes: int,
+    max_artifacts: int,
+    max_artifact_bytes: int,
 ) -> Dict[str, Any]: ...
 def artifact_save(guest_path: bytes, host_path: bytes, directory: bytes, /) -> bytes: ...
 def prepare_image(handle: Handle, /) -> str: ...

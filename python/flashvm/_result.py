@@ -133,6 +133,8 @@ class Result(_Record):
     term_signal: int  # the signal that ended the snippet, 0 if it exited
     started: bool  # did code of the snippet begin to run?
     timed_out: bool  # ended because timeout_seconds were over
+    oom_killed: bool  # a process of it was killed for want of memory, and all with it
+    ended_by_limit: Optional[str]  # the limit that ended the run: "timeout", "memory"; None: none
     stdout: str  # decoded as UTF-8, with U+FFFD for what is not
     stderr: str
     stdout_raw: bytes  # exactly what was written
@@ -147,12 +149,16 @@ class Result(_Record):
     engine: str  # "qemu"
     accelerator: str  # "kvm" or "tcg"
     execution_time_ms: float  # the snippet alone, measured in the guest
+    cpu_time_ms: float  # of the snippet and all that it started
+    peak_memory_bytes: int  # likewise; with the interpreter, and with the files it wrote
     timings: Timings
 
     def __repr__(self) -> str:
         parts = [f"exit_code={self.exit_code}"]
         if self.timed_out:
             parts.append("timed_out=True")
+        if self.oom_killed:
+            parts.append("oom_killed=True")
         for name in ("stdout", "stderr"):
             text = self[name]
             if text:
@@ -207,14 +213,18 @@ def result_from_raw(raw: Dict[str, Any], max_bytes_inline: int) -> Result:
         "engine": raw["engine"],
         "accelerator": raw["accelerator"],
         "execution_time_ms": raw["timings"]["execute_us"] / 1000,
+        "cpu_time_ms": raw["cpu_time_us"] / 1000,
+        "peak_memory_bytes": raw["peak_memory_bytes"],
         "timed_out": raw["timed_out"],
+        "oom_killed": raw["oom_killed"],
+        "ended_by_limit": raw["ended_by_limit"],
         "started": raw["started"],
         "term_signal": raw["term_signal"],
     }
     for name in ("stdout", "stderr"):
         values[f"{name}_raw"] = raw[f"{name}_data"]
         values[f"{name}_bytes"] = raw[f"{name}_bytes"]
-        values[f"{name}_truncated"] = raw[f"{name}_bytes"] > len(raw[f"{name}_data"])
+        values[f"{name}_truncated"] = raw[f"{name}_truncated"]
     values["artifacts_note"] = raw["artifacts_note"]
     values["timings"] = {
         name[: -len("_us")]: microseconds / 1000 for name, microseconds in raw["timings"].items()

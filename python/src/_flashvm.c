@@ -24,8 +24,7 @@
 #define HANDLE_NAME "flashvm.handle"
 #define RESULT_NAME "flashvm.result"
 
-/* ---- a call into the library
- * ---------------------------------------------------------------------- */
+/* ---- a call into the library ----------------------------------------------------------------- */
 
 /* What the library's callbacks need to know about the call that they belong to. */
 struct call {
@@ -183,8 +182,7 @@ static void on_progress(void *progress_data, const char *stage)
     call->thread = PyEval_SaveThread();
 }
 
-/* ---- conversions
- * ---------------------------------------------------------------------------------- */
+/* ---- conversions ----------------------------------------------------------------------------- */
 
 /* Raise the exception class of the error's status; frees the error. Return: always NULL. */
 static PyObject *raise_error(struct flashvm_error *error)
@@ -247,8 +245,7 @@ static const char **strings_from_tuple(PyObject *tuple)
     return strings;
 }
 
-/* ---- the library handle
- * --------------------------------------------------------------------------- */
+/* ---- the library handle ---------------------------------------------------------------------- */
 
 /*
  * A handle and a result belong to the process that made them: a forked child has copies, whose
@@ -312,8 +309,7 @@ static PyObject *module_open(PyObject *module, PyObject *arguments)
     return capsule;
 }
 
-/* ---- run
- * ------------------------------------------------------------------------------------------ */
+/* ---- run ------------------------------------------------------------------------------------- */
 
 struct owned_result {
     struct flashvm_result *result;
@@ -388,14 +384,21 @@ static PyObject *result_dict(struct flashvm_result *result)
         set_item(dict, "term_signal", PyLong_FromLong(result->term_signal)) < 0 ||
         set_item(dict, "started", PyBool_FromLong(result->started)) < 0 ||
         set_item(dict, "timed_out", PyBool_FromLong(result->timed_out)) < 0 ||
+        set_item(dict, "oom_killed", PyBool_FromLong(result->oom_killed)) < 0 ||
+        set_item(dict, "ended_by_limit", text_or_none(result->ended_by_limit)) < 0 ||
+        set_item(dict, "cpu_time_us", PyLong_FromUnsignedLongLong(result->cpu_time_us)) < 0 ||
+        set_item(dict, "peak_memory_bytes",
+                 PyLong_FromUnsignedLongLong(result->peak_memory_bytes)) < 0 ||
         set_item(dict, "stdout_data",
                  PyBytes_FromStringAndSize(result->stdout_data, (Py_ssize_t)result->stdout_size)) <
             0 ||
         set_item(dict, "stdout_bytes", PyLong_FromUnsignedLongLong(result->stdout_bytes)) < 0 ||
+        set_item(dict, "stdout_truncated", PyBool_FromLong(result->stdout_truncated)) < 0 ||
         set_item(dict, "stderr_data",
                  PyBytes_FromStringAndSize(result->stderr_data, (Py_ssize_t)result->stderr_size)) <
             0 ||
         set_item(dict, "stderr_bytes", PyLong_FromUnsignedLongLong(result->stderr_bytes)) < 0 ||
+        set_item(dict, "stderr_truncated", PyBool_FromLong(result->stderr_truncated)) < 0 ||
         set_item(dict, "artifacts", artifacts_list(result)) < 0 ||
         set_item(dict, "artifacts_note", text_or_none(result->artifacts_note)) < 0 ||
         set_item(dict, "image_used", text_or_none(result->image_used)) < 0 ||
@@ -436,37 +439,120 @@ static PyObject *run_watched(struct handle *handle, struct flashvm_run_options *
     return status == FLASHVM_OK ? result_dict(result) : raise_error(&error);
 }
 
-static PyObject *module_run(PyObject *module, PyObject *arguments)
+/*
+ * The files of a tuple of (guest_path, host_path or None, data or None), all bytes, which must
+ * outlive the array. PyMem_Free() it.
+ */
+static struct flashvm_file_in *files_from_tuple(PyObject *tuple)
 {
+    Py_ssize_t count = PyTuple_Size(tuple);
+    struct flashvm_file_in *files;
+
+    if (count < 0)
+        return NULL;
+    files = PyMem_Calloc((size_t)count + 1, sizeof *files);
+    if (files == NULL)
+        return (struct flashvm_file_in *)PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < count; i++) {
+        struct flashvm_file_in *file = &files[i];
+        Py_ssize_t path_size, data_size = 0;
+        const char *data = NULL;
+
+        /* "y" would not take None. */
+        if (!PyArg_ParseTuple(PyTuple_GetItem(tuple, i), "yz#z#", &file->guest_path,
+                              &file->host_path, &path_size, &data, &data_size)) {
+            PyMem_Free(files);
+            return NULL;
+        }
+        file->data = data;
+        file->data_size = (size_t)data_size;
+    }
+    return files;
+}
+
+/* The tuples among the options; the arrays made of them go into flashvm_run_options. */
+struct run_tuples {
+    PyObject *env, *python_args, *args, *expect, *files_in;
+};
+
+static int take_tuples(struct flashvm_run_options *options, const struct run_tuples *tuples)
+{
+    options->env = strings_from_tuple(tuples->env);
+    options->python_args = options->env ? strings_from_tuple(tuples->python_args) : NULL;
+    options->args = options->python_args ? strings_from_tuple(tuples->args) : NULL;
+    options->expect = options->args ? strings_from_tuple(tuples->expect) : NULL;
+    options->files_in = options->expect ? files_from_tuple(tuples->files_in) : NULL;
+    if (options->files_in == NULL)
+        return -1;
+    options->file_in_count = (size_t)PyTuple_Size(tuples->files_in);
+    return 0;
+}
+
+static PyObject *module_run(PyObject *module, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {
+        "handle",
+        "code",
+        "engine",
+        "cpus",
+        "memory_mb",
+        "timeout_ms",
+        "boot_timeout_ms",
+        "workdir",
+        "env",
+        "python_args",
+        "args",
+        "expect",
+        "files_in",
+        "stdin_fd",
+        "max_processes",
+        "max_disk_mb",
+        "max_files_in",
+        "max_files_in_bytes",
+        "max_stdout_bytes",
+        "max_stderr_bytes",
+        "max_artifacts",
+        "max_artifact_bytes",
+        NULL,
+    };
     struct flashvm_run_options options = FLASHVM_RUN_OPTIONS_INIT;
-    PyObject *capsule, *env, *python_args, *expect, *result = NULL;
-    unsigned long long timeout_ms;
+    unsigned long long timeout_ms, boot_timeout_ms, files_in_bytes, stdout_bytes, stderr_bytes,
+        artifact_bytes;
+    struct run_tuples tuples;
+    PyObject *capsule, *result = NULL;
     struct handle *handle;
     const char *code;
     Py_ssize_t code_size;
 
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "Oy#yIIKyOOO:run", &capsule, &code, &code_size,
-                          &options.engine, &options.cpus, &options.memory_mb, &timeout_ms,
-                          &options.workdir, &env, &python_args, &expect))
+    if (!PyArg_ParseTupleAndKeywords(
+            arguments, keywords, "Oy#yIIKKyOOOOOiIIIKKKIK:run", names, &capsule, &code, &code_size,
+            &options.engine, &options.cpus, &options.memory_mb, &timeout_ms, &boot_timeout_ms,
+            &options.workdir, &tuples.env, &tuples.python_args, &tuples.args, &tuples.expect,
+            &tuples.files_in, &options.stdin_fd, &options.max_processes, &options.max_disk_mb,
+            &options.max_files_in, &files_in_bytes, &stdout_bytes, &stderr_bytes,
+            &options.max_artifacts, &artifact_bytes))
         return NULL;
     handle = handle_from_capsule(capsule);
     if (handle == NULL)
         return NULL;
     options.timeout_ms = timeout_ms;
-    options.env = strings_from_tuple(env);
-    options.python_args = options.env ? strings_from_tuple(python_args) : NULL;
-    options.expect = options.python_args ? strings_from_tuple(expect) : NULL;
-    if (options.expect)
+    options.boot_timeout_ms = boot_timeout_ms;
+    options.max_files_in_bytes = files_in_bytes;
+    options.max_stdout_bytes = stdout_bytes;
+    options.max_stderr_bytes = stderr_bytes;
+    options.max_artifact_bytes = artifact_bytes;
+    if (take_tuples(&options, &tuples) == 0)
         result = run_watched(handle, &options, code, code_size);
+    PyMem_Free((void *)options.files_in);
     PyMem_Free((void *)options.expect);
+    PyMem_Free((void *)options.args);
     PyMem_Free((void *)options.python_args);
     PyMem_Free((void *)options.env);
     return result;
 }
 
-/* ---- prepare_image, doctor, version
- * --------------------------------------------------------------- */
+/* ---- prepare_image, doctor, version ---------------------------------------------------------- */
 
 static PyObject *module_prepare_image(PyObject *module, PyObject *capsule)
 {
@@ -591,12 +677,12 @@ static PyObject *module_version(PyObject *module, PyObject *nothing)
     return PyUnicode_FromString(flashvm_version());
 }
 
-/* ---- the module
- * ----------------------------------------------------------------------------------- */
+/* ---- the module ------------------------------------------------------------------------------ */
 
 static PyMethodDef methods[] = {
     {"open", module_open, METH_VARARGS, "Open the library."},
-    {"run", module_run, METH_VARARGS, "Run a snippet in a fresh microVM."},
+    {"run", (PyCFunction)(void (*)(void))module_run, METH_VARARGS | METH_KEYWORDS,
+     "Run a snippet in a fresh microVM."},
     {"artifact_save", module_artifact_save, METH_VARARGS,
      "Copy a file to where its guest path leads."},
     {"prepare_image", module_prepare_image, METH_O, "Import the embedded image into the cache."},

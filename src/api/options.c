@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/options.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/guest_path.h"
 #include "api/library.h"
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -12,13 +14,18 @@ enum { CPUS_MAX = 64 };
 enum { MEMORY_MB_MIN = 128, MEMORY_MB_MAX = 1024 * 1024 };
 enum { CODE_MAX = 64 * 1024 * 1024 };
 enum { PATH_BYTES_MAX = 4095 };
+enum {
+    MAX_PROCESSES_MIN = 8,
+    MAX_PROCESSES_MAX = 32768
+}; /* as many as the guest has numbers for */
 enum { STRINGS_MAX = 4000, STRINGS_BYTES_MAX = 1024 * 1024 };
 
 static const uint64_t TIMEOUT_MS_MAX = 365ULL * 24 * 3600 * 1000;
 static const uint64_t DEFAULT_TIMEOUT_MS = 30 * 1000;
 static const uint64_t DEFAULT_BOOT_TIMEOUT_MS = 90 * 1000;
 static const uint64_t DEFAULT_OUTPUT_BYTES = 64ULL << 20;
-static const uint64_t DEFAULT_ARTIFACT_BYTES = 256ULL << 20;
+static const uint64_t DEFAULT_FILE_BYTES = 256ULL << 20; /* of artifacts, and of files in */
+enum { DEFAULT_PROCESSES = 4096, DEFAULT_ARTIFACTS = 1000, DEFAULT_FILES_IN = 10000 };
 
 static const char *const no_strings[] = {NULL};
 static const char *const default_python_args[] = {"-u", NULL};
@@ -52,26 +59,44 @@ static int check_timeouts(const struct flashvm_run_options *options, struct fvm_
     return 0;
 }
 
+static uint64_t or_default(uint64_t given, uint64_t default_value)
+{
+    return given ? given : default_value;
+}
+
+static int check_limits(const struct flashvm_run_options *options, struct fvm_run_spec *spec,
+                        struct flashvm_error *error)
+{
+    spec->max_processes = (uint32_t)or_default(options->max_processes, DEFAULT_PROCESSES);
+    spec->max_disk_bytes = (uint64_t)options->max_disk_mb << 20;
+    spec->max_stdout_bytes = or_default(options->max_stdout_bytes, DEFAULT_OUTPUT_BYTES);
+    spec->max_stderr_bytes = or_default(options->max_stderr_bytes, DEFAULT_OUTPUT_BYTES);
+    spec->max_artifacts = (uint32_t)or_default(options->max_artifacts, DEFAULT_ARTIFACTS);
+    spec->max_artifact_bytes = or_default(options->max_artifact_bytes, DEFAULT_FILE_BYTES);
+    if (spec->max_artifact_bytes > INT64_MAX)
+        spec->max_artifact_bytes = INT64_MAX; /* what the request can say */
+    if (spec->max_processes < MAX_PROCESSES_MIN || spec->max_processes > MAX_PROCESSES_MAX)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "max_processes is %u; it can be %d to %d",
+                        spec->max_processes, MAX_PROCESSES_MIN, MAX_PROCESSES_MAX);
+    if (options->max_disk_mb > MEMORY_MB_MAX)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "max_disk_mb is %u; it can be 1 to %d",
+                        options->max_disk_mb, MEMORY_MB_MAX);
+    return 0;
+}
+
 static int check_numbers(const struct flashvm_run_options *options, struct fvm_run_spec *spec,
                          struct flashvm_error *error)
 {
     spec->cpus = options->cpus ? options->cpus : 1;
     spec->memory_mb = options->memory_mb ? options->memory_mb : 512;
-    spec->max_stdout_bytes =
-        options->max_stdout_bytes ? options->max_stdout_bytes : DEFAULT_OUTPUT_BYTES;
-    spec->max_stderr_bytes =
-        options->max_stderr_bytes ? options->max_stderr_bytes : DEFAULT_OUTPUT_BYTES;
-    spec->max_artifact_bytes =
-        options->max_artifact_bytes ? options->max_artifact_bytes : DEFAULT_ARTIFACT_BYTES;
-    if (spec->max_artifact_bytes > INT64_MAX)
-        spec->max_artifact_bytes = INT64_MAX; /* what the request can say */
-    spec->max_artifacts = options->max_artifacts ? options->max_artifacts : 1000;
     if (spec->cpus > CPUS_MAX)
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "cpus is %u; it can be 1 to %d",
                         spec->cpus, CPUS_MAX);
     if (spec->memory_mb < MEMORY_MB_MIN || spec->memory_mb > MEMORY_MB_MAX)
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "memory_mb is %u; it can be %d to %d",
                         spec->memory_mb, MEMORY_MB_MIN, MEMORY_MB_MAX);
+    if (check_limits(options, spec, error) < 0)
+        return -1;
     return check_timeouts(options, spec, error);
 }
 
@@ -124,48 +149,22 @@ static int check_workdir(const char *workdir, struct flashvm_error *error)
     return 0;
 }
 
-static char *fail_glob(const char *glob, struct flashvm_error *error)
-{
-    fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
-             "expect has \"%.200s\"; a glob is relative to /work, or absolute below it, of at most "
-             "%d bytes",
-             glob, PATH_BYTES_MAX);
-    return NULL;
-}
-
-/*
- * Return: the glob relative to /work and without "." and empty components, to be freed; NULL with
- * the error set.
- */
+/* Return: the glob relative to /work, to be freed; NULL with the error set. */
 static char *normalise_glob(const char *glob, struct flashvm_error *error)
 {
-    const char *part = strncmp(glob, "/work/", 6) == 0 ? glob + 6 : glob;
-    cleanup_free char *relative = calloc(1, strlen(part) + 1);
-    size_t length, size = 0;
+    cleanup_free char *relative = NULL;
+    int outcome = fvm_guest_path_below("/work/", glob, &relative);
 
-    if (relative == NULL) {
+    if (outcome < 0)
         fvm_fail_no_memory(error);
-        return NULL;
-    }
-    if (part == glob && glob[0] == '/')
-        return fail_glob(glob, error);
-    for (; *part; part += length + (part[length] == '/')) {
-        length = strcspn(part, "/");
-        if (length == 2 && memcmp(part, "..", 2) == 0) {
-            fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
-                     "expect has \"%.200s\"; a glob cannot contain \"..\"", glob);
-            return NULL;
-        }
-        if (length == 0 || (length == 1 && *part == '.'))
-            continue;
-        if (size > 0)
-            relative[size++] = '/';
-        memcpy(relative + size, part, length);
-        size += length;
-    }
-    if (size == 0 || size > PATH_BYTES_MAX)
-        return fail_glob(glob, error);
-    return steal_pointer(relative);
+    else if (outcome > 0 || strlen(relative) > PATH_BYTES_MAX)
+        fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                 "expect has \"%.200s\"; a glob is relative to /work, or absolute below it, "
+                 "without \"..\", of at most %d bytes",
+                 glob, PATH_BYTES_MAX);
+    else
+        return steal_pointer(relative);
+    return NULL;
 }
 
 static int check_expect(const char *const *expect, struct fvm_checked_options *checked,
@@ -188,6 +187,43 @@ static int check_expect(const char *const *expect, struct fvm_checked_options *c
     return 0;
 }
 
+static int check_files_in(struct fvm_checked_options *checked, struct flashvm_error *error)
+{
+    const struct flashvm_run_options *options = &checked->options;
+    uint32_t max_files = (uint32_t)or_default(options->max_files_in, DEFAULT_FILES_IN);
+    uint64_t max_bytes = or_default(options->max_files_in_bytes, DEFAULT_FILE_BYTES);
+
+    if (fvm_files_in_collect(options->files_in, options->file_in_count, max_files, max_bytes,
+                             &checked->files_in, error) < 0)
+        return -1;
+    checked->spec.files_in = checked->files_in.files;
+    checked->spec.file_in_count = checked->files_in.count;
+    checked->spec.files_in_bytes = checked->files_in.bytes;
+    return 0;
+}
+
+static int check_network(const struct flashvm_run_options *options, struct flashvm_error *error)
+{
+    if (options->network || (options->ports && options->ports[0]))
+        return fvm_fail(error, FLASHVM_UNSUPPORTED,
+                        "%s is not supported yet: a microVM has no network but its own loopback; "
+                        "give the snippet what it needs with files_in, and take files out with "
+                        "expect",
+                        options->network ? "network" : "ports");
+    return 0;
+}
+
+/* Nothing is ever run with an input other than the one that was asked for. */
+static int check_stdin(int fd, struct flashvm_error *error)
+{
+    int flags = fd < 0 ? O_RDONLY : fcntl(fd, F_GETFL);
+
+    if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "stdin_fd is %d, which is not open for reading", fd);
+    return 0;
+}
+
 static int check(struct fvm_checked_options *checked, const char *code, size_t code_size,
                  struct flashvm_error *error)
 {
@@ -199,6 +235,8 @@ static int check(struct fvm_checked_options *checked, const char *code, size_t c
         .workdir = options->workdir ? options->workdir : "/work",
         .env = options->env ? options->env : no_strings,
         .python_args = options->python_args ? options->python_args : default_python_args,
+        .stdin_fd = options->stdin_fd < 0 ? -1 : options->stdin_fd,
+        .args = options->args ? options->args : no_strings,
         .interrupt_fd = options->interrupt_fd,
         .interrupted = options->interrupted,
         .interrupted_data = options->interrupted_data,
@@ -212,8 +250,10 @@ static int check(struct fvm_checked_options *checked, const char *code, size_t c
                         code_size, CODE_MAX);
     if (check_numbers(options, spec, error) < 0 || check_env(spec->env, error) < 0 ||
         check_list("python_args", spec->python_args, error) < 0 ||
-        check_workdir(spec->workdir, error) < 0 ||
-        check_expect(options->expect ? options->expect : no_strings, checked, error) < 0)
+        check_list("args", spec->args, error) < 0 || check_workdir(spec->workdir, error) < 0 ||
+        check_network(options, error) < 0 || check_stdin(options->stdin_fd, error) < 0 ||
+        check_expect(options->expect ? options->expect : no_strings, checked, error) < 0 ||
+        check_files_in(checked, error) < 0)
         return -1;
     spec->expect = (const char *const *)checked->expect;
     return 0;
@@ -241,4 +281,5 @@ void fvm_checked_options_finish(struct fvm_checked_options *checked)
         free(*glob);
     free(checked->expect);
     checked->expect = NULL;
+    fvm_files_in_finish(&checked->files_in);
 }

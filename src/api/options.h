@@ -2,13 +2,14 @@
 /* From a caller's flashvm_run_options to a checked fvm_run_spec. */
 #pragma once
 
+#include "api/files_in.h"
 #include "run/run.h"
 
 /* A spec and the lists that were made for it. */
 struct fvm_checked_options {
-    struct flashvm_run_options
-        options;   /* a copy in this version's layout; strings are the caller's */
-    char **expect; /* relative to /work */
+    struct flashvm_run_options options; /* in this version's layout; strings are the caller's */
+    char **expect;                      /* relative to /work */
+    struct fvm_files_in files_in;
     struct fvm_run_spec spec;
 };
 

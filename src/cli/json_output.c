@@ -111,7 +111,7 @@ static json_t *timings_json(const struct flashvm_timings *timings)
 }
 
 static int set_stream(json_t *object, const char *name, const char *data, size_t size,
-                      uint64_t written)
+                      uint64_t written, bool truncated)
 {
     cleanup_free char *bytes_name = fvm_format("%s_bytes", name);
     cleanup_free char *truncated_name = fvm_format("%s_truncated", name);
@@ -119,7 +119,7 @@ static int set_stream(json_t *object, const char *name, const char *data, size_t
     if (bytes_name == NULL || truncated_name == NULL || set_bytes(object, name, data, size) < 0 ||
         json_object_set_new(object, bytes_name, json_integer((json_int_t)written)) < 0)
         return -1;
-    return json_object_set_new(object, truncated_name, json_boolean(written > size));
+    return json_object_set_new(object, truncated_name, json_boolean(truncated));
 }
 
 int json_result_text(const struct flashvm_result *result, const char *const *saved_paths,
@@ -139,10 +139,13 @@ int json_result_text(const struct flashvm_result *result, const char *const *sav
         json_object_set_new(object, "term_signal", json_integer(result->term_signal)) < 0 ||
         json_object_set_new(object, "started", json_boolean(result->started)) < 0 ||
         json_object_set_new(object, "timed_out", json_boolean(result->timed_out)) < 0 ||
-        set_stream(object, "stdout", result->stdout_data, result->stdout_size,
-                   result->stdout_bytes) < 0 ||
-        set_stream(object, "stderr", result->stderr_data, result->stderr_size,
-                   result->stderr_bytes) < 0 ||
+        json_object_set_new(object, "oom_killed", json_boolean(result->oom_killed)) < 0 ||
+        json_object_set_new(object, "ended_by_limit", json_text_or_null(result->ended_by_limit)) <
+            0 ||
+        set_stream(object, "stdout", result->stdout_data, result->stdout_size, result->stdout_bytes,
+                   result->stdout_truncated) < 0 ||
+        set_stream(object, "stderr", result->stderr_data, result->stderr_size, result->stderr_bytes,
+                   result->stderr_truncated) < 0 ||
         json_object_set(object, "artifacts", artifacts) < 0 ||
         json_object_set_new(object, "artifacts_note", json_text_or_null(result->artifacts_note)) <
             0 ||
@@ -151,6 +154,9 @@ int json_result_text(const struct flashvm_result *result, const char *const *sav
         json_object_set_new(object, "accelerator", json_text_or_null(result->accelerator)) < 0 ||
         json_object_set_new(object, "execution_time_ms", milliseconds(result->timings.execute_us)) <
             0 ||
+        json_object_set_new(object, "cpu_time_ms", milliseconds(result->cpu_time_us)) < 0 ||
+        json_object_set_new(object, "peak_memory_bytes",
+                            json_integer((json_int_t)result->peak_memory_bytes)) < 0 ||
         json_object_set_new(object, "timings", timings_json(&result->timings)) < 0 ||
         (text = json_text(object)) == NULL)
         return cause.message ? fvm_fail(error, cause.status, "%s", cause.message)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* flashvm run: one snippet, whose output and exit code become the command's own. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "cli/json_output.h"
 #include "cli/message.h"
 #include "cli/run_arguments.h"
+#include "cli/run_help.h"
 #include "cli/snippet.h"
 #include "cli/text.h"
 
@@ -89,9 +91,9 @@ static int save_artifacts(const struct flashvm_result *result, const char *direc
     return 0;
 }
 
-static void note_truncation(const char *name, size_t kept, uint64_t written)
+static void note_truncation(const char *name, bool truncated, size_t kept, uint64_t written)
 {
-    if (written > kept)
+    if (truncated)
         show_note("%s was cut: %zu of its %ju bytes are here", name, kept, (uintmax_t)written);
 }
 
@@ -110,10 +112,12 @@ static void show_notes(const struct run_arguments *arguments, const struct flash
 {
     uint64_t timeout_ms = arguments->options.timeout_ms ? arguments->options.timeout_ms : 30000;
 
-    note_truncation("stdout", result->stdout_size, result->stdout_bytes);
-    note_truncation("stderr", result->stderr_size, result->stderr_bytes);
+    note_truncation("stdout", result->stdout_truncated, result->stdout_size, result->stdout_bytes);
+    note_truncation("stderr", result->stderr_truncated, result->stderr_size, result->stderr_bytes);
     if (result->timed_out)
         show_note("the snippet was ended at its timeout of %g s", (double)timeout_ms / 1000);
+    if (result->oom_killed)
+        show_note("the snippet was ended because it took all memory; --memory gives it more");
     for (size_t i = 0; i < result->artifact_count; i++)
         note_artifact(&result->artifacts[i], saved_paths ? saved_paths[i] : NULL);
     if (result->artifact_count > 0 && arguments->out_dir == NULL)
@@ -143,6 +147,14 @@ static int hand_over(const struct run_arguments *arguments, const struct flashvm
     return status;
 }
 
+/* -1 when it is closed: main() has put something in its place that cannot be read. */
+static int readable_stdin(void)
+{
+    int flags = fcntl(STDIN_FILENO, F_GETFL);
+
+    return flags >= 0 && (flags & O_ACCMODE) != O_WRONLY ? STDIN_FILENO : -1;
+}
+
 static int run_snippet(struct run_arguments *arguments, struct flashvm_result **ret_result,
                        struct flashvm_error *error)
 {
@@ -157,6 +169,9 @@ static int run_snippet(struct run_arguments *arguments, struct flashvm_result **
         code = read_code.data ? read_code.data : "";
         code_size = read_code.size;
     }
+    /* The one that the code came from is used up. */
+    if (arguments->file == NULL || strcmp(arguments->file, "-") != 0)
+        arguments->options.stdin_fd = readable_stdin();
     if (interrupt_catch(error) < 0)
         return -1;
     arguments->options.interrupt_fd = interrupt_fd();
@@ -192,35 +207,6 @@ static int run_run(int argc, char **argv)
 const struct command run_command = {
     .name = "run",
     .summary = "run a Python snippet in a fresh microVM",
-    .help = "Usage: flashvm run [OPTION...] [-c CODE | FILE | -]\n"
-            "Run a Python snippet in a fresh microVM, as 'python -u main.py' would run it: from "
-            "CODE, from\n"
-            "FILE, or from standard input. Its output and its exit code become the command's own.\n"
-            "\n"
-            "  -c, --code CODE       the snippet itself\n"
-            "      --expect GLOB     return the files under /work that match, as 'out/*.txt' "
-            "(repeatable)\n"
-            "      --out DIR         save them under DIR; without it they are only listed\n"
-            "      --timeout SECONDS end the snippet after that time (30)\n"
-            "      --memory MIB      memory of the microVM, 128 to 1048576 (512)\n"
-            "      --cpus N          virtual CPUs, 1 to 64 (1)\n"
-            "      --env NAME=VALUE  an environment variable for the snippet (repeatable)\n"
-            "      --workdir DIR     where in the guest the snippet starts (/work)\n"
-            "      --engine NAME     what makes the microVM (auto); 'flashvm doctor' lists the "
-            "engines\n"
-            "      --python-arg ARG  an option for the interpreter, instead of -u (repeatable)\n"
-            "      --json            print the whole result as one JSON object\n"
-            "  -q, --quiet           no notes on stderr about artifacts, timeout and cut output\n"
-            "  -h, --help            print this text\n"
-            "\n"
-            "The exit code is the snippet's: 128+N when signal N ended it, 124 at the timeout. "
-            "Ctrl-C ends\n"
-            "the run at once, with 130. flashVM's own failures are:\n"
-            "  240  wrong use                     246  the microVM broke off\n"
-            "  241  something needed is missing   247  the image is damaged or unsafe\n"
-            "  242  the host refused or failed    248  the cache directory is not one's own\n"
-            "  243  the engine cannot do that     249  cancelled\n"
-            "  244  no usable engine              250  a defect of flashVM\n"
-            "  245  the microVM did not come up\n",
+    .help = run_help,
     .run = run_run,
 };

@@ -57,11 +57,11 @@ static la_ssize_t read_tar(struct archive *archive, void *data, const void **ret
 }
 
 /*
- * Choose the one filter by the first bytes. libarchive's own choice would undo compression inside
- * of compression, and run a program for formats it was built without: hence also the strict
- * ARCHIVE_OK.
+ * Allow the one filter that the first bytes ask for. All that libarchive has would bring their
+ * libraries into a program that links it statically. ARCHIVE_WARN would mean that a program is run
+ * in the place of a library, and is refused as well.
  */
-static int add_filter(struct fvm_tar_stream *stream)
+static int allow_filter(struct fvm_tar_stream *stream)
 {
     static const unsigned char gzip[] = {0x1f, 0x8b};
     static const unsigned char zstd[] = {0x28, 0xb5, 0x2f, 0xfd};
@@ -72,9 +72,9 @@ static int add_filter(struct fvm_tar_stream *stream)
         return ARCHIVE_FATAL;
     }
     if (memcmp(start, gzip, sizeof gzip) == 0)
-        return archive_read_append_filter(stream->unpacked, ARCHIVE_FILTER_GZIP);
+        return archive_read_support_filter_gzip(stream->unpacked);
     if (memcmp(start, zstd, sizeof zstd) == 0)
-        return archive_read_append_filter(stream->unpacked, ARCHIVE_FILTER_ZSTD);
+        return archive_read_support_filter_zstd(stream->unpacked);
     return ARCHIVE_OK;
 }
 
@@ -86,12 +86,17 @@ static int open_archives(struct fvm_tar_stream *stream)
     /* A blob of no bytes is a layer of no entries: only the "empty" format takes it. */
     if (archive_read_support_format_raw(stream->unpacked) != ARCHIVE_OK ||
         archive_read_support_format_empty(stream->unpacked) != ARCHIVE_OK ||
-        add_filter(stream) != ARCHIVE_OK ||
+        allow_filter(stream) != ARCHIVE_OK ||
         archive_read_open(stream->unpacked, stream, NULL, read_blob, NULL) != ARCHIVE_OK)
         return -1;
     result = archive_read_next_header(stream->unpacked, &entry);
     if (result != ARCHIVE_OK && result != ARCHIVE_EOF)
         return -1;
+    /* libarchive counts an end without compression as one more. */
+    if (archive_filter_count(stream->unpacked) > 2) {
+        archive_set_error(stream->unpacked, EINVAL, "it is compressed more than once");
+        return -1;
+    }
     stream->is_unpacked = result == ARCHIVE_EOF;
     if (archive_read_support_format_tar(stream->tar) != ARCHIVE_OK ||
         archive_read_support_format_empty(stream->tar) != ARCHIVE_OK ||

@@ -6,15 +6,21 @@
  * payload of at most FVM_FRAME_MAX_PAYLOAD bytes. Both sides treat the other's bytes as hostile: a
  * bad header ends the conversation, it is never skipped.
  *
- *   host                      guest
- *   SETUP json         ──>              image config: the agent starts the interpreter
- *                      <──    READY     the interpreter waits
- *   REQUEST json…      ──>              in as many frames as it needs
- *   FILE, DATA…, END   ──>              one group per file, main.py first; paths are relative to
- * /work RUN                ──> STDIN…, STDIN_END  ──> <──    STARTED   code of the snippet begins
- * to run <──    STDOUT, STDERR … CANCEL (any time)  ──> <──    FILE, DATA…, END   one group per
- * artifact <──    RESULT json Instead of READY, STARTED or RESULT the guest may send FAILED (a
- * sentence): the run cannot be done.
+ *   host                          guest
+ *   SETUP json              ──>                       image config: the agent starts the interpreter
+ *                           <──   READY               the interpreter waits
+ *   REQUEST json…           ──>                       in as many frames as it needs
+ *   FILE, FILE_DATA…, FILE_END ──>                    for each file, main.py first; below /work
+ *   RUN                     ──>
+ *   STDIN…, STDIN_END       ──>                       while the run lasts
+ *                           <──   STARTED             code of the snippet begins to run
+ *                           <──   STDOUT, STDERR …
+ *   CANCEL (any time)       ──>
+ *                           <──   FILE, FILE_DATA…, FILE_END   for each artifact
+ *                           <──   RESULT json
+ *
+ * Instead of READY, STARTED or RESULT the guest may send FAILED (a sentence): the run cannot be
+ * done.
  */
 #pragma once
 

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "protocol/frame.h"
 #include "run/request.h"
+#include "run/sender.h"
 
 enum { EXIT_TIMEOUT = 124 };
 
@@ -28,7 +29,7 @@ struct conversation {
     const struct fvm_run_spec *spec;
     struct fvm_result *result; /* NULL while booting */
     struct fvm_frame_decoder decoder;
-    struct fvm_buffer outgoing;
+    struct fvm_sender sender;
     enum stage stage;
     uint64_t deadline_us, last_deadline_us;
 };
@@ -36,7 +37,7 @@ struct conversation {
 static void conversation_finish(struct conversation *conversation)
 {
     fvm_frame_decoder_finish(&conversation->decoder);
-    fvm_buffer_finish(&conversation->outgoing);
+    fvm_sender_finish(&conversation->sender);
 }
 
 static uint64_t deadline_in(uint64_t timeout_ms)
@@ -126,20 +127,30 @@ static int take_result(struct conversation *conversation, const struct fvm_frame
         json_loadb(frame->payload, frame->size, JSON_REJECT_DUPLICATES, NULL);
     const char *left_out = NULL;
     json_int_t exit_code, term_signal, execute_us; /* "i" would cut a large number to fit an int */
-    int started, timed_out;
+    json_int_t cpu_time_us, peak_memory_bytes;
+    int started, timed_out, oom_killed;
 
-    if (json == NULL ||
-        json_unpack(json, "{s:I, s:I, s:b, s:b, s:I, s?s}", "exit_code", &exit_code, "term_signal",
-                    &term_signal, "started", &started, "timed_out", &timed_out, "execute_us",
-                    &execute_us, "left_out", &left_out) < 0)
+    if (json == NULL || json_unpack(json, "{s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s?s}", /**/
+                                    "exit_code", &exit_code,                               /**/
+                                    "term_signal", &term_signal,                           /**/
+                                    "started", &started,                                   /**/
+                                    "timed_out", &timed_out,                               /**/
+                                    "oom_killed", &oom_killed,                             /**/
+                                    "execute_us", &execute_us,                             /**/
+                                    "cpu_time_us", &cpu_time_us,                           /**/
+                                    "peak_memory_bytes", &peak_memory_bytes,               /**/
+                                    "left_out", &left_out) < 0)
         return fail_nonsense(conversation, "its result is no valid JSON", error);
     if (exit_code < 0 || exit_code > 255 || term_signal < 0 || term_signal > 64 || execute_us < 0 ||
-        conversation->result->file_fd >= 0)
+        cpu_time_us < 0 || peak_memory_bytes < 0 || conversation->result->file_fd >= 0)
         return fail_nonsense(conversation, "its result has values out of range", error);
     public->exit_code = (int)exit_code;
     public->term_signal = (int)term_signal;
     public->started = started;
     public->timed_out = timed_out;
+    public->oom_killed = oom_killed;
+    public->cpu_time_us = (uint64_t)cpu_time_us;
+    public->peak_memory_bytes = (uint64_t)peak_memory_bytes;
     public->timings.execute_us = (uint64_t)execute_us;
     if (left_out) {
         public->artifacts_note = strdup(left_out);
@@ -248,17 +259,6 @@ static int receive(struct conversation *conversation, struct flashvm_error *erro
     return outcome < 0 ? fail_nonsense(conversation, "bytes that are no frame", error) : 0;
 }
 
-static int send_outgoing(struct conversation *conversation)
-{
-    ssize_t count = send(conversation->vm->channel_fd, conversation->outgoing.data,
-                         conversation->outgoing.size, MSG_NOSIGNAL);
-
-    if (count < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -1;
-    fvm_buffer_consume(&conversation->outgoing, (size_t)count);
-    return 0;
-}
-
 static bool is_interrupted(const struct fvm_run_spec *spec)
 {
     return spec->interrupted == NULL || spec->interrupted(spec->interrupted_data);
@@ -288,6 +288,7 @@ static int converse_until(struct conversation *conversation, enum stage wanted,
         {.fd = vm->console_fd, .events = POLLIN},
         {.fd = vm->log_fd, .events = POLLIN},
         {.fd = spec->interrupt_fd, .events = POLLIN},
+        {.events = POLLIN}, /* the caller's standard input */
     };
 
     while (conversation->stage < wanted) {
@@ -295,7 +296,8 @@ static int converse_until(struct conversation *conversation, enum stage wanted,
 
         if (left_ms == 0)
             return 1;
-        polls[0].events = conversation->outgoing.size ? POLLIN | POLLOUT : POLLIN;
+        polls[0].events = fvm_sender_has_more(&conversation->sender) ? POLLIN | POLLOUT : POLLIN;
+        polls[5].fd = fvm_sender_wants(&conversation->sender);
         ready = poll(polls, sizeof polls / sizeof *polls, left_ms);
         if (ready < 0 && errno != EINTR)
             return fvm_fail_errno(error, errno, "cannot wait for the microVM");
@@ -308,9 +310,11 @@ static int converse_until(struct conversation *conversation, enum stage wanted,
             polls[2].fd = -1;
         if (polls[3].revents && !drain(vm->log_fd, &vm->log))
             polls[3].fd = -1;
-        /* A guest that takes no more may still have said why: read on until its end. */
-        if (polls[0].revents & POLLOUT && send_outgoing(conversation) < 0)
-            fvm_buffer_consume(&conversation->outgoing, conversation->outgoing.size);
+        if (polls[5].revents && fvm_sender_take_stdin(&conversation->sender, error) < 0)
+            return -1;
+        if (polls[0].revents & POLLOUT &&
+            fvm_sender_send(&conversation->sender, vm->channel_fd, error) < 0)
+            return -1;
         if (polls[0].revents & ~POLLOUT) {
             int outcome = receive(conversation, error);
 
@@ -330,11 +334,12 @@ int fvm_conversation_boot(struct fvm_vm *vm, const struct fvm_image *image,
         .vm = vm,
         .spec = spec,
         .stage = BOOTING,
+        .sender = {.file_fd = -1},
         .deadline_us = deadline_in(spec->boot_timeout_ms),
     };
     int outcome;
 
-    if (fvm_request_append_setup(&conversation.outgoing, image, error) < 0)
+    if (fvm_request_append_setup(&conversation.sender.pending, image, error) < 0)
         return -1;
     outcome = converse_until(&conversation, READY, error);
     if (outcome <= 0)
@@ -358,16 +363,19 @@ static void give_up_waiting(struct fvm_result *result)
 int fvm_conversation_run(struct fvm_vm *vm, const struct fvm_run_spec *spec,
                          struct fvm_result *result, struct flashvm_error *error)
 {
+    /* A megabyte of files a second is what the slowest guest takes. */
+    const uint64_t start_timeout_ms = spec->start_timeout_ms + (spec->files_in_bytes >> 20) * 1000;
     __attribute__((cleanup(conversation_finish))) struct conversation conversation = {
         .vm = vm,
         .spec = spec,
         .result = result,
         .stage = STARTING,
-        .deadline_us = deadline_in(spec->start_timeout_ms),
+        .sender = {.file_fd = -1},
+        .deadline_us = deadline_in(start_timeout_ms),
     };
     int outcome;
 
-    if (fvm_request_append_run(&conversation.outgoing, spec, error) < 0)
+    if (fvm_sender_begin_run(&conversation.sender, spec, error) < 0)
         return -1;
     outcome = converse_until(&conversation, DONE, error);
     if (outcome <= 0)
@@ -375,7 +383,7 @@ int fvm_conversation_run(struct fvm_vm *vm, const struct fvm_run_spec *spec,
     if (conversation.stage == STARTING) {
         fvm_fail(error, FLASHVM_GUEST_FAILED,
                  "the guest did not begin the snippet within %g seconds and was ended",
-                 (double)spec->start_timeout_ms / 1000);
+                 (double)start_timeout_ms / 1000);
         return fail_with_tails(&conversation, error);
     }
     give_up_waiting(result);

@@ -9,10 +9,9 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
-#include "protocol/frame.h"
 
-static int append_frame(struct fvm_buffer *outgoing, enum fvm_frame_type type, const void *payload,
-                        size_t size, struct flashvm_error *error)
+int fvm_request_append_frame(struct fvm_buffer *outgoing, enum fvm_frame_type type,
+                             const void *payload, size_t size, struct flashvm_error *error)
 {
     uint8_t header[FVM_FRAME_HEADER_SIZE];
 
@@ -23,14 +22,13 @@ static int append_frame(struct fvm_buffer *outgoing, enum fvm_frame_type type, c
     return 0;
 }
 
-/* As many frames of one type as the data needs. */
-static int append_chunks(struct fvm_buffer *outgoing, enum fvm_frame_type type, const char *data,
-                         size_t size, struct flashvm_error *error)
+int fvm_request_append_chunks(struct fvm_buffer *outgoing, enum fvm_frame_type type,
+                              const char *data, size_t size, struct flashvm_error *error)
 {
     while (size > 0) {
         size_t chunk = size < FVM_FRAME_MAX_PAYLOAD ? size : FVM_FRAME_MAX_PAYLOAD;
 
-        if (append_frame(outgoing, type, data, chunk, error) < 0)
+        if (fvm_request_append_frame(outgoing, type, data, chunk, error) < 0)
             return -1;
         data += chunk;
         size -= chunk;
@@ -38,17 +36,13 @@ static int append_chunks(struct fvm_buffer *outgoing, enum fvm_frame_type type, 
     return 0;
 }
 
-static int append_file(struct fvm_buffer *outgoing, const char *path, const char *data, size_t size,
-                       struct flashvm_error *error)
+int fvm_request_append_file(struct fvm_buffer *outgoing, const char *path, uint64_t size,
+                            struct flashvm_error *error)
 {
     char payload[8 + FVM_FILE_PATH_MAX];
-    size_t payload_size = fvm_frame_format_file(size, path, payload);
 
-    if (append_frame(outgoing, FVM_FRAME_FILE, payload, payload_size, error) < 0 ||
-        append_chunks(outgoing, FVM_FRAME_FILE_DATA, data, size, error) < 0 ||
-        append_frame(outgoing, FVM_FRAME_FILE_END, NULL, 0, error) < 0)
-        return -1;
-    return 0;
+    return fvm_request_append_frame(outgoing, FVM_FRAME_FILE, payload,
+                                    fvm_frame_format_file(size, path, payload), error);
 }
 
 /* Return: a new array; NULL when memory is exhausted. */
@@ -69,7 +63,7 @@ static int append_json(struct fvm_buffer *outgoing, enum fvm_frame_type type, co
 
     if (text == NULL) /* all strings have been checked to be UTF-8 */
         return fvm_fail_no_memory(error);
-    return append_chunks(outgoing, type, text, strlen(text), error);
+    return fvm_request_append_chunks(outgoing, type, text, strlen(text), error);
 }
 
 int fvm_request_append_setup(struct fvm_buffer *outgoing, const struct fvm_image *image,
@@ -111,20 +105,24 @@ int fvm_request_append_run(struct fvm_buffer *outgoing, const struct fvm_run_spe
     if (make_seed(seed, error) < 0)
         return -1;
     clock_gettime(CLOCK_REALTIME, &now);
-    json = json_pack("{s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:s}",               /**/
-                     "python_args", string_array(spec->python_args),                /**/
-                     "env", string_array(spec->env),                                /**/
-                     "expect", string_array(spec->expect),                          /**/
-                     "workdir", spec->workdir,                                      /**/
-                     "timeout_ms", (json_int_t)spec->timeout_ms,                    /**/
-                     "max_artifact_bytes", (json_int_t)spec->max_artifact_bytes,    /**/
-                     "max_artifacts", (json_int_t)spec->max_artifacts,              /**/
-                     "clock_ns", (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec, /**/
+    json = json_pack("{s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", /**/
+                     "python_args", string_array(spec->python_args),                 /**/
+                     "args", string_array(spec->args),                               /**/
+                     "env", string_array(spec->env),                                 /**/
+                     "expect", string_array(spec->expect),                           /**/
+                     "workdir", spec->workdir,                                       /**/
+                     "timeout_ms", (json_int_t)spec->timeout_ms,                     /**/
+                     "max_artifact_bytes", (json_int_t)spec->max_artifact_bytes,     /**/
+                     "max_artifacts", (json_int_t)spec->max_artifacts,               /**/
+                     "max_processes", (json_int_t)spec->max_processes,               /**/
+                     "max_disk_bytes", (json_int_t)spec->max_disk_bytes,             /**/
+                     "clock_ns", (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec,  /**/
                      "seed", seed);
     if (append_json(outgoing, FVM_FRAME_REQUEST, json, error) < 0 ||
-        append_file(outgoing, "main.py", spec->code, spec->code_size, error) < 0 ||
-        append_frame(outgoing, FVM_FRAME_RUN, NULL, 0, error) < 0 ||
-        append_frame(outgoing, FVM_FRAME_STDIN_END, NULL, 0, error) < 0)
+        fvm_request_append_file(outgoing, "main.py", spec->code_size, error) < 0 ||
+        fvm_request_append_chunks(outgoing, FVM_FRAME_FILE_DATA, spec->code, spec->code_size,
+                                  error) < 0 ||
+        fvm_request_append_frame(outgoing, FVM_FRAME_FILE_END, NULL, 0, error) < 0)
         return -1;
     return 0;
 }

@@ -1,14 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* What the host sends to the agent, as frames in a buffer. */
+/* What the host says to the agent, as frames in a buffer. */
 #pragma once
 
 #include "base/buffer.h"
+#include "protocol/frame.h"
 #include "run/run.h"
+
+/* Append one frame. */
+int fvm_request_append_frame(struct fvm_buffer *outgoing, enum fvm_frame_type type,
+                             const void *payload, size_t size, struct flashvm_error *error);
+
+/* Append as many frames of one type as the data needs. */
+int fvm_request_append_chunks(struct fvm_buffer *outgoing, enum fvm_frame_type type,
+                              const char *data, size_t size, struct flashvm_error *error);
+
+/* Append the FILE frame that a file begins with. */
+int fvm_request_append_file(struct fvm_buffer *outgoing, const char *path, uint64_t size,
+                            struct flashvm_error *error);
 
 /* Append the SETUP frame for an image. */
 int fvm_request_append_setup(struct fvm_buffer *outgoing, const struct fvm_image *image,
                              struct flashvm_error *error);
 
-/* Append all frames of a run: REQUEST, main.py, RUN, and the end of stdin. */
+/* Append the beginning of a run: REQUEST and main.py. */
 int fvm_request_append_run(struct fvm_buffer *outgoing, const struct fvm_run_spec *spec,
                            struct flashvm_error *error);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -205,6 +206,12 @@ void fvm_result_complete(struct fvm_result *result)
     public->stdout_size = result->out.size;
     public->stderr_data = result->err.data ? result->err.data : "";
     public->stderr_size = result->err.size;
+    public->stdout_truncated = public->stdout_bytes > public->stdout_size;
+    public->stderr_truncated = public->stderr_bytes > public->stderr_size;
+    if (public->timed_out)
+    public->ended_by_limit = "timeout";
+    else if (public->oom_killed && public->term_signal == SIGKILL) public->ended_by_limit =
+        "memory";
     public->artifacts = result->artifacts;
     public->artifact_count = result->artifact_count;
 }

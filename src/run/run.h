@@ -6,8 +6,15 @@
 #include "image/image.h"
 #include "run/result.h"
 
-/* flashvm_run_options with the defaults filled in and everything checked; see flashvm.h for
- * meanings. */
+/* A file for the snippet; strings and data outlive the run. */
+struct fvm_file_in {
+    const char *guest_path; /* relative to /work */
+    const char *host_path;  /* NULL: its bytes are in `data` */
+    const void *data;
+    uint64_t size;
+};
+
+/* flashvm_run_options with the defaults filled in and all checked; see flashvm.h for meanings. */
 struct fvm_run_spec {
     const char *engine;
     unsigned cpus;
@@ -21,7 +28,14 @@ struct fvm_run_spec {
     const char *workdir;
     const char *const *env;
     const char *const *python_args;
+    const char *const *args;
     const char *const *expect; /* relative to /work */
+    const struct fvm_file_in *files_in;
+    size_t file_in_count;
+    uint64_t files_in_bytes; /* of all of them */
+    int stdin_fd;            /* -1: nothing */
+    uint32_t max_processes;
+    uint64_t max_disk_bytes; /* 0: what the guest has */
     uint64_t max_stdout_bytes;
     uint64_t max_stderr_bytes;
     uint64_t max_artifact_bytes;

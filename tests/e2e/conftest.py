@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List
 
 import pytest
+from interpreters import pythons
 from processes import descendants, wait_until
 
 pytest_plugins = ["stand_in", "ordinary_user"]
@@ -24,6 +25,7 @@ NEEDS: Dict[str, Callable[[], bool]] = {
     "qemu": lambda: shutil.which("qemu-system-x86_64") is not None,
     "root": lambda: os.geteuid() == 0,
     "skopeo": lambda: shutil.which("skopeo") is not None,
+    "python3.8": lambda: (3, 8) in pythons(),
 }
 
 

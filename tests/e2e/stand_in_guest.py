@@ -12,7 +12,7 @@ guest's console. The snippet, main.py, tells it what to do, one step a line:
     file PATH TEXT              send an artifact; spaces in PATH are no part of this language
     zeros PATH COUNT            send an artifact of so many zero bytes
     left-out TEXT               the result's note about artifacts
-    exit CODE, killed SIGNAL, timed-out     send the result
+    exit CODE, killed SIGNAL, timed-out, oom-killed     send the result
     sleep SECONDS, hang         take time
     echo                        write what the host sent and how it started us, as JSON
     console TEXT, log TEXT      write a line to the console, or to QEMU's standard error
@@ -80,7 +80,9 @@ def send_file(path: bytes, content: bytes) -> None:
     send("FILE_END")
 
 
-def send_result(exit_code: int = 0, term_signal: int = 0, timed_out: bool = False) -> None:
+def send_result(
+    exit_code: int = 0, term_signal: int = 0, timed_out: bool = False, oom_killed: bool = False
+) -> None:
     import json
 
     result: dict[str, object] = {
@@ -88,7 +90,10 @@ def send_result(exit_code: int = 0, term_signal: int = 0, timed_out: bool = Fals
         "term_signal": term_signal,
         "started": True,
         "timed_out": timed_out,
+        "oom_killed": oom_killed,
         "execute_us": 1234,
+        "cpu_time_us": 1000,
+        "peak_memory_bytes": 5_000_000,
     }
     if left_out:
         result["left_out"] = left_out
@@ -145,6 +150,8 @@ def perform(step: bytes, rest: bytes) -> None:
         send_result(128 + int(rest), int(rest))
     elif step == b"timed-out":
         send_result(124, 9, timed_out=True)
+    elif step == b"oom-killed":
+        send_result(137, 9, oom_killed=True)
     elif step == b"sleep":
         time.sleep(float(rest))
     elif step == b"hang":

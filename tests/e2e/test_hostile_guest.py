@@ -148,6 +148,7 @@ def test_a_file_in_the_place_of_a_directory_stays(tmp_path: Path) -> None:
 # ---- frames ----
 
 RESULT = '{"exit_code":0,"term_signal":0,"started":true,"timed_out":false,"execute_us":1'
+RESULT += ',"oom_killed":false,"cpu_time_us":1,"peak_memory_bytes":1'
 
 FORGED: List[Tuple[str, str]] = [
     # bytes that are no frame: an unknown type, reserved bytes, more than the largest payload

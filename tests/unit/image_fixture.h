@@ -37,8 +37,7 @@ int fixture_teardown(void **state);
 
 void assert_error(struct fixture *fixture, enum flashvm_status status, const char *part);
 
-/* ---- tars: begin, entries, then fixture_add_layer()
- * ---------------------------------------------- */
+/* ---- tars: begin, entries, then fixture_add_layer() ------------------------------------------ */
 
 struct tar {
     struct archive *archive;

@@ -83,4 +83,6 @@ void guest_wait_for_the_end(struct guest *guest);
 void guest_die(struct guest *guest);
 
 #define GOOD_RESULT                                                                                \
-    "{\"exit_code\":0,\"term_signal\":0,\"started\":true,\"timed_out\":false,\"execute_us\":1234}"
+    "{\"exit_code\":0,\"term_signal\":0,\"started\":true,\"timed_out\":false," RESULT_USAGE ","    \
+    "\"execute_us\":1234}"
+#define RESULT_USAGE "\"oom_killed\":false,\"cpu_time_us\":1000,\"peak_memory_bytes\":5000000"

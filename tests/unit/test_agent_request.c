@@ -11,15 +11,19 @@
 /* A request with nothing wrong in it; a new reference. */
 static json_t *good_request(void)
 {
-    json_t *json = json_pack("{s:[s], s:[s, s], s:[s], s:s, s:i, s:i, s:i, s:I, s:s}", /**/
-                             "python_args", "-u",                                      /**/
-                             "env", "A=1", "B=2",                                      /**/
-                             "expect", "out/*.txt",                                    /**/
-                             "workdir", "/work",                                       /**/
-                             "timeout_ms", 30000,                                      /**/
-                             "max_artifact_bytes", 1000,                               /**/
-                             "max_artifacts", 10,                                      /**/
-                             "clock_ns", (json_int_t)1700000000123456789, "seed", SEED);
+    json_t *json =
+        json_pack("{s:[s], s:[s], s:[s, s], s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:s}", /**/
+                  "python_args", "-u",                                                       /**/
+                  "args", "a",                                                               /**/
+                  "env", "A=1", "B=2",                                                       /**/
+                  "expect", "out/*.txt",                                                     /**/
+                  "workdir", "/work",                                                        /**/
+                  "timeout_ms", 30000,                                                       /**/
+                  "max_artifact_bytes", 1000,                                                /**/
+                  "max_artifacts", 10,                                                       /**/
+                  "max_processes", 100,                                                      /**/
+                  "max_disk_bytes", 5000,                                                    /**/
+                  "clock_ns", (json_int_t)1700000000123456789, "seed", SEED);
 
     assert_non_null(json);
     return json;
@@ -61,6 +65,9 @@ static void a_request_is_taken_as_it_stands(void **state)
     assert_int_equal(request.timeout_ms, 30000);
     assert_int_equal(request.max_artifact_bytes, 1000);
     assert_int_equal(request.max_artifacts, 10);
+    assert_string_equal(request.args[0], "a");
+    assert_int_equal(request.max_processes, 100);
+    assert_int_equal(request.max_disk_bytes, 5000);
     assert_int_equal(request.clock_ns, 1700000000123456789);
     for (int i = 0; i < 31; i++)
         assert_int_equal(request.seed[i], i);
@@ -70,8 +77,8 @@ static void a_request_is_taken_as_it_stands(void **state)
 
 static void lists_may_be_empty_and_limits_zero(void **state)
 {
-    static const char *const lists[] = {"python_args", "env", "expect"};
-    static const char *const limits[] = {"max_artifact_bytes", "max_artifacts"};
+    static const char *const lists[] = {"python_args", "args", "env", "expect"};
+    static const char *const limits[] = {"max_artifact_bytes", "max_artifacts", "max_disk_bytes"};
     cleanup_json json_t *json = good_request();
     struct request request;
 
@@ -113,6 +120,10 @@ static void a_request_with_a_wrong_field_is_refused(void **state)
         {"python_args", "\"-u\""},
         {"python_args", "[1]"},
         {"python_args", "[\"-u\", null]"},
+        {"args", NULL},
+        {"args", "\"a\""},
+        {"max_processes", NULL},
+        {"max_processes", "0"},
         {"env", NULL},
         {"env", "{\"A\": \"1\"}"},
         {"env", "[[]]"},

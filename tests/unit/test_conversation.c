@@ -102,7 +102,8 @@ static void run_well(struct guest *guest)
     guest_send_file(guest, "out/a.txt", "hello");
     guest_say(guest, FVM_FRAME_RESULT,
               "{\"exit_code\":137,\"term_signal\":9,\"started\":true,\"timed_out\":false,"
-              "\"execute_us\":1234,\"left_out\":\"2 over the limit\",\"later\":1}");
+              "\"execute_us\":1234," RESULT_USAGE
+              ",\"left_out\":\"2 over the limit\",\"later\":1}");
 }
 
 static void a_run_gives_what_the_guest_sent(void **state)
@@ -115,6 +116,10 @@ static void a_run_gives_what_the_guest_sent(void **state)
     assert_true(result->started);
     assert_false(result->timed_out);
     assert_int_equal(result->timings.execute_us, 1234);
+    assert_int_equal(result->cpu_time_us, 1000);
+    assert_int_equal(result->peak_memory_bytes, 5000000);
+    assert_false(result->oom_killed);
+    assert_null(result->ended_by_limit);
     assert_int_equal(result->stdout_size, 15);
     assert_memory_equal(result->stdout_data, "out \0\xff 1\nout 2\n", 15);
     assert_int_equal(result->stdout_bytes, 15);
@@ -147,15 +152,20 @@ static void the_guest_is_told_all_of_the_run(void **state)
     talk->spec.env = (const char *const[]){"NAME=é", NULL};
     talk->spec.expect = (const char *const[]){"out/*", NULL};
     talk->spec.workdir = "/tmp/x";
+    talk->spec.args = (const char *const[]){"first", NULL};
+    talk->spec.max_disk_bytes = 5 << 20;
     assert_int_equal(talk_result(talk, run_silently)->stdout_size, 0);
     json = json_loads(talk->guest.request.data, 0, NULL);
     assert_request_string(json, "python_args", "-u");
+    assert_request_string(json, "args", "first");
     assert_request_string(json, "env", "NAME=é");
     assert_request_string(json, "expect", "out/*");
     assert_request_string(json, "workdir", "/tmp/x");
     assert_int_equal(json_integer_value(json_object_get(json, "timeout_ms")), 20000);
     assert_int_equal(json_integer_value(json_object_get(json, "max_artifact_bytes")), 1 << 20);
     assert_int_equal(json_integer_value(json_object_get(json, "max_artifacts")), 3);
+    assert_int_equal(json_integer_value(json_object_get(json, "max_processes")), 100);
+    assert_int_equal(json_integer_value(json_object_get(json, "max_disk_bytes")), 5 << 20);
     assert_true(json_integer_value(json_object_get(json, "clock_ns")) > 1600000000000000000);
     assert_int_equal(json_string_length(json_object_get(json, "seed")), 64);
     assert_true(talk->guest.run && talk->guest.stdin_ended);

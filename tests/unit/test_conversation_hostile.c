@@ -240,7 +240,7 @@ static void a_result_must_be_whole_and_possible(void **state)
 {
 #define RESULT(code, signal, started, timed_out, execute_us)                                       \
     "{\"exit_code\":" code ",\"term_signal\":" signal ",\"started\":" started                      \
-    ",\"timed_out\":" timed_out ",\"execute_us\":" execute_us "}"
+    ",\"timed_out\":" timed_out "," RESULT_USAGE ",\"execute_us\":" execute_us "}"
     static const char no_json[] = "its result is no valid JSON";
     static const char out_of_range[] = "its result has values out of range";
     static const struct {

@@ -106,19 +106,27 @@ static void what_is_no_tar_is_refused(void **state)
 static void compression_inside_of_compression_is_refused(void **state)
 {
     struct fixture *fixture = *state;
-    cleanup_buffer struct fvm_buffer inner = {0};
-    cleanup_free char *path = NULL;
-    cleanup_free char *data = NULL;
-    struct tar tar = {0};
-    size_t size;
 
-    add_lower_layer(fixture);
-    path = layer_path(fixture);
-    assert_int_equal(fvm_read_file(path, 1 << 20, &data, &size, NULL), 0);
-    assert_int_equal(fvm_buffer_append(&tar.bytes, data, size), 0);
-    fixture_forget_layers(fixture);
-    fixture_add_layer(fixture, &tar, ZSTD);
-    assert_refused(fixture, "it cannot be read as a tar");
+    for (enum compression inside = GZIP; inside <= ZSTD; inside++)
+        for (enum compression outside = GZIP; outside <= ZSTD; outside++) {
+            cleanup_free char *path = NULL;
+            cleanup_free char *data = NULL;
+            struct tar tar;
+            size_t size;
+
+            tar_begin(&tar);
+            tar_file(&tar, "file", "content");
+            fixture_add_layer(fixture, &tar, inside);
+            path = layer_path(fixture);
+            assert_int_equal(fvm_read_file(path, 1 << 20, &data, &size, NULL), 0);
+            fixture_forget_layers(fixture);
+
+            tar = (struct tar){0};
+            assert_int_equal(fvm_buffer_append(&tar.bytes, data, size), 0);
+            fixture_add_layer(fixture, &tar, outside);
+            assert_refused(fixture, "it cannot be read as a tar");
+            fixture_forget_layers(fixture);
+        }
 }
 
 /* ---- limits ---------------------------------------------------------------------------------- */

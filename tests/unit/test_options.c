@@ -10,7 +10,7 @@
 static const uint64_t YEAR_MS = 365ULL * 24 * 3600 * 1000;
 
 /* NULL-terminated lists of one entry, for tables. */
-#define LIST(text) ((const char *const[]){text, NULL})
+#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static void check(const struct flashvm_run_options *options,
                   struct fvm_checked_options *ret_checked)
@@ -40,6 +40,11 @@ static void assert_defaults(const struct fvm_run_spec *spec)
     assert_int_equal(spec->max_artifact_bytes, 256 << 20);
     assert_int_equal(spec->max_artifacts, 1000);
     assert_int_equal(spec->interrupt_fd, -1);
+    assert_null(spec->args[0]);
+    assert_int_equal(spec->stdin_fd, -1);
+    assert_int_equal(spec->file_in_count, 0);
+    assert_int_equal(spec->max_processes, 4096);
+    assert_int_equal(spec->max_disk_bytes, 0);
     assert_null(spec->interrupted);
 }
 
@@ -84,6 +89,10 @@ static void what_is_given_is_taken(void **state)
         .interrupted = never,
         .interrupted_data = &data,
         .boot_timeout_ms = 5,
+        .args = LIST("a", ""),
+        .stdin_fd = STDIN_FILENO,
+        .max_processes = 8,
+        .max_disk_mb = 6,
     };
     cleanup_checked struct fvm_checked_options checked = {0};
 
@@ -105,6 +114,11 @@ static void what_is_given_is_taken(void **state)
     assert_ptr_equal(checked.spec.interrupted, never);
     assert_ptr_equal(checked.spec.interrupted_data, &data);
     assert_int_equal(checked.spec.boot_timeout_ms, 5);
+    assert_string_equal(checked.spec.args[0], "a");
+    assert_string_equal(checked.spec.args[1], "");
+    assert_int_equal(checked.spec.stdin_fd, STDIN_FILENO);
+    assert_int_equal(checked.spec.max_processes, 8);
+    assert_int_equal(checked.spec.max_disk_bytes, 6 << 20);
 }
 
 static void limits_may_be_reached(void **state)
@@ -181,7 +195,12 @@ static void every_wrong_option_is_named(void **state)
         {"expect has \"/work/\"", OPTIONS(.expect = LIST("/work/"))},
         {"expect has \"/work/./\"", OPTIONS(.expect = LIST("/work/./"))},
         {"expect has \"/workshop/x\"", OPTIONS(.expect = LIST("/workshop/x"))},
-        {"expect has \"..\"; a glob cannot contain \"..\"", OPTIONS(.expect = LIST(".."))},
+        {"expect has \"..\"; a glob is relative to /work", OPTIONS(.expect = LIST(".."))},
+        {"args has", OPTIONS(.args = LIST("\xff"))},
+        {"stdin_fd is 999, which is not open for reading", OPTIONS(.stdin_fd = 999)},
+        {"max_processes is 7; it can be 8 to 32768", OPTIONS(.max_processes = 7)},
+        {"max_processes is 32769; it can be 8 to 32768", OPTIONS(.max_processes = 32769)},
+        {"max_disk_mb is 1048577; it can be 1 to 1048576", OPTIONS(.max_disk_mb = 1048577)},
         {"expect has \"../x\"", OPTIONS(.expect = LIST("../x"))},
         {"expect has \"a/../b\"", OPTIONS(.expect = LIST("a/../b"))},
         {"expect has \"a/..\"", OPTIONS(.expect = LIST("a/.."))},
@@ -193,6 +212,21 @@ static void every_wrong_option_is_named(void **state)
         assert_refused(&cases[i].options, cases[i].says);
 }
 
+static void a_network_is_refused_until_there_is_one(void **state)
+{
+    struct flashvm_run_options network = FLASHVM_RUN_OPTIONS_INIT, ports = network;
+    struct fvm_checked_options checked;
+    struct flashvm_error error = {0};
+
+    (void)state;
+    network.network = true;
+    ports.ports = LIST("8080");
+    assert_failure(fvm_options_check(&network, "", 0, &checked, &error), &error,
+                   FLASHVM_UNSUPPORTED, "network is not supported yet");
+    assert_failure(fvm_options_check(&ports, "", 0, &checked, &error), &error, FLASHVM_UNSUPPORTED,
+                   "ports is not supported yet");
+}
+
 static void what_is_too_long_is_refused(void **state)
 {
     struct flashvm_run_options options = FLASHVM_RUN_OPTIONS_INIT;
@@ -201,7 +235,7 @@ static void what_is_too_long_is_refused(void **state)
 
     (void)state;
     options.expect = LIST(longest);
-    assert_refused(&options, "a glob is relative to /work, or absolute below it, of at most 4095");
+    assert_refused(&options, "without \"..\", of at most 4095 bytes");
     options.expect = LIST(longest + 1);
     check(&options, &checked);
     longest[0] = '/';
@@ -296,7 +330,8 @@ static void globs_become_relative_to_work(void **state)
 /* A struct of `size` bytes and not one more, for ASan; filled as the program of that time did. */
 static struct flashvm_run_options *options_of_size(size_t size)
 {
-    const struct flashvm_run_options now = {.struct_size = size, .cpus = 2, .interrupt_fd = -1};
+    const struct flashvm_run_options now = {
+        .struct_size = size, .cpus = 2, .stdin_fd = -1, .interrupt_fd = -1};
     char *bytes = calloc(1, size);
 
     assert_non_null(bytes);
@@ -309,8 +344,8 @@ static void an_older_struct_gets_defaults_for_what_it_lacks(void **state)
     static const size_t sizes[] = {
         sizeof(size_t),
         offsetof(struct flashvm_run_options, memory_mb),
+        offsetof(struct flashvm_run_options, stdin_fd),
         offsetof(struct flashvm_run_options, interrupt_fd),
-        offsetof(struct flashvm_run_options, boot_timeout_ms),
     };
 
     (void)state;
@@ -358,6 +393,7 @@ int main(void)
         cmocka_unit_test(what_is_given_is_taken),
         cmocka_unit_test(limits_may_be_reached),
         cmocka_unit_test(every_wrong_option_is_named),
+        cmocka_unit_test(a_network_is_refused_until_there_is_one),
         cmocka_unit_test(what_is_too_long_is_refused),
         cmocka_unit_test(lists_have_at_most_4000_entries),
         cmocka_unit_test(code_has_limits),

@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* The text of `flashvm help run`. */
+#pragma once
+
+extern const char run_help[];
