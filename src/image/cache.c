@@ -210,11 +210,18 @@ static int open_lock(int directory_fd, const char *key, struct flashvm_error *er
     return fd;
 }
 
-int fvm_cache_try_lock(int directory_fd, const char *key)
+int fvm_cache_try_lock(int directory_fd, const char *key, int *ret_fd, struct flashvm_error *error)
 {
-    cleanup_close int fd = open_lock(directory_fd, key, NULL);
+    cleanup_close int fd = open_lock(directory_fd, key, error);
 
-    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 ? steal_fd(&fd) : -1;
+    if (fd < 0)
+        return -1;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK
+                   ? 0
+                   : fvm_fail_errno(error, errno, "cannot lock %s in the cache", key);
+    *ret_fd = steal_fd(&fd);
+    return 1;
 }
 
 int fvm_cache_lock(int directory_fd, const char *key, void (*waiting)(void *data), void *data,

@@ -30,8 +30,8 @@ int fvm_cache_open_directory(const char *cache_path, const char *name, bool make
 int fvm_cache_lock(int directory_fd, const char *key, void (*waiting)(void *data), void *data,
                    int *ret_fd, struct flashvm_error *error);
 
-/* Take the lock if that needs no waiting. Return: the descriptor, or -1 (held, or not writable). */
-int fvm_cache_try_lock(int directory_fd, const char *key);
+/* Take the lock if that needs no waiting. Return: 1 and *ret_fd, 0 when it is held, -1. */
+int fvm_cache_try_lock(int directory_fd, const char *key, int *ret_fd, struct flashvm_error *error);
 
 /*
  * Begin to make the file `name`: remove a dead maker's temporary file and open a new one, empty,

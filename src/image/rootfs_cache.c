@@ -135,9 +135,10 @@ static bool json_says(const json_t *json, const char *key, const char *expected)
 static void remember_identity(const struct fvm_rootfs_cache *cache, const struct entry_names *names,
                               json_t *json, const char *identity)
 {
-    cleanup_close int lock_fd = fvm_cache_try_lock(cache->fd, names->key);
+    cleanup_close int lock_fd = -1;
 
-    if (lock_fd >= 0 && json_object_set_new(json, "rootfs_identity", json_string(identity)) == 0)
+    if (fvm_cache_try_lock(cache->fd, names->key, &lock_fd, NULL) == 1 &&
+        json_object_set_new(json, "rootfs_identity", json_string(identity)) == 0)
         make_json(cache, names->json, json, NULL);
 }
 
