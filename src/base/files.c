@@ -102,6 +102,21 @@ void fvm_remove_tree(const char *path)
     nftw(path, remove_entry, 32, FTW_DEPTH | FTW_PHYS);
 }
 
+char *fvm_absolute_path(const char *path, struct flashvm_error *error)
+{
+    cleanup_free char *current = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    char *absolute;
+
+    if (path[0] != '/' && current == NULL) {
+        fvm_fail_errno(error, errno, "cannot find the current directory");
+        return NULL;
+    }
+    absolute = fvm_format("%s%s%s", current ? current : "", current ? "/" : "", path);
+    if (absolute == NULL)
+        fvm_fail_no_memory(error);
+    return absolute;
+}
+
 char *fvm_format(const char *format, ...)
 {
     char *text = NULL;

@@ -26,6 +26,10 @@ int fvm_make_directories(const char *path, mode_t mode, struct flashvm_error *er
  * failure. */
 void fvm_remove_tree(const char *path);
 
+/* The path from the root on, so that it stays right when the process changes its directory. To be
+ * freed; NULL with the error set. */
+char *fvm_absolute_path(const char *path, struct flashvm_error *error);
+
 /* A printf that allocates. Return: NULL when memory is exhausted. */
 char *fvm_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "image/layer.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <locale.h>
 #include <stdlib.h>
@@ -29,21 +28,6 @@ struct layer_apply {
     struct fvm_squashfs *squashfs;
     struct archive *tar;
 };
-
-/* A name for a message: no control characters for somebody's terminal, and not too long. */
-static char *printable(const char *name)
-{
-    enum { SHOWN = 200 };
-    size_t length = strnlen(name, SHOWN + 1);
-    char *text = strndup(name, SHOWN);
-
-    for (char *c = text; c && *c; c++)
-        if (iscntrl((unsigned char)*c))
-            *c = '?';
-    if (text && length > SHOWN)
-        memcpy(text + SHOWN - 3, "...", 3);
-    return text;
-}
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -122,7 +106,7 @@ static int apply_whiteout(struct layer_apply *apply, const char *parent, const c
 static int find_link_target(struct layer_apply *apply, const char *target,
                             struct fvm_inode **ret_inode, struct flashvm_error *error)
 {
-    cleanup_free char *shown = printable(target);
+    cleanup_free char *shown = fvm_printable(target);
     cleanup_free char *path = NULL;
     struct fvm_node *directory;
     struct fvm_node *node = NULL;
@@ -314,7 +298,7 @@ static int apply_entries(struct layer_apply *apply, struct flashvm_error *error)
         name = archive_entry_pathname(entry);
         if (name == NULL)
             return fvm_fail(error, FLASHVM_IMAGE_INVALID, "an entry of its tar has no name");
-        shown = printable(name);
+        shown = fvm_printable(name);
         if (apply_entry(apply, entry, name, error) < 0)
             return fvm_fail_context(error, "entry \"%s\"", shown ? shown : "");
     }
