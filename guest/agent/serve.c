@@ -2,6 +2,7 @@
 #include "serve.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -37,21 +38,32 @@ static void fail_with_output(struct service *service, const char *what)
     wait_for_the_end();
 }
 
+/* The image's fault, unless the guest's memory was too small for the interpreter. */
+static void fail_without_interpreter(struct service *service)
+{
+    char what[PATH_MAX + 64];
+    int status;
+
+    if (waitpid(service->zygote.pid, &status, 0) != service->zygote.pid)
+        agent_die_errno("cannot wait for %s", service->setup.python);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        agent_die("%s was killed while it started, most likely since it used up the memory",
+                  service->setup.python);
+    snprintf(what, sizeof what, "%s ended before it was ready, with %s %d", service->setup.python,
+             WIFSIGNALED(status) ? "signal" : "exit code",
+             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    fail_with_output(service, what);
+}
+
 void service_prepare(struct service *service)
 {
     char byte;
 
-    service->python = interpreter_find(&service->setup);
-    if (service->python == NULL) {
-        channel_send_failed(&service->channel, "the image has no python3 on its PATH");
-        wait_for_the_end();
-    }
-    if (interpreter_start_zygote(service->python, &service->setup, &service->account,
-                                 &service->zygote) < 0)
-        agent_die_errno("cannot start %s", service->python);
+    if (interpreter_start_zygote(&service->setup, &service->account, &service->zygote) < 0)
+        agent_die_errno("cannot start %s", service->setup.python);
     /* The end of the stream without a byte: the interpreter is gone. */
     if (read(service->zygote.control_fd, &byte, 1) != 1)
-        fail_with_output(service, "the image's interpreter ended before it was ready");
+        fail_without_interpreter(service);
     channel_send(&service->channel, FVM_FRAME_READY, NULL, 0);
 }
 
@@ -139,8 +151,7 @@ static void start_snippet(struct run *run)
     kill(service->zygote.pid, SIGKILL);
     waitpid(service->zygote.pid, NULL, 0);
     interpreter_close(&service->zygote);
-    if (interpreter_exec(service->python, &service->setup, &service->account, &run->request,
-                         &run->snippet) < 0)
+    if (interpreter_exec(&service->setup, &service->account, &run->request, &run->snippet) < 0)
         fail(run, "cannot start the interpreter");
 }
 

@@ -88,5 +88,6 @@ try:
 except (
     BaseException
 ) as error:  # site would go on and run main.py in an interpreter that is not ready
-    os.write(2, b"flashvm: the waiting interpreter failed: " + repr(error).encode() + b"\n")
+    text = "flashvm: the waiting interpreter failed: %s: %s\n" % (type(error).__name__, error)
+    os.write(2, text.encode("utf-8", "backslashreplace"))
     os._exit(120)

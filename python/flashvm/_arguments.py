@@ -138,7 +138,9 @@ def check_env(name: str, value: object) -> Tuple[bytes, ...]:
     return tuple(strings)
 
 
-def check_workdir(name: str, value: object) -> bytes:
+def check_workdir(name: str, value: object) -> Optional[bytes]:
+    if value is None:
+        return None
     allowed = "an absolute path in the guest such as '/work'"
     if not isinstance(value, (str, os.PathLike)):
         raise _wrong_type(name, value, allowed)
@@ -165,6 +167,18 @@ def check_engine(name: str, value: object) -> bytes:
         raise _wrong_value(name, value, "'auto' or the name of an engine")
     assert isinstance(value, str)
     return to_guest_bytes(name, value)
+
+
+def check_image(name: str, value: object) -> Optional[bytes]:
+    """What it may say is the library's matter. Paths of the host in it are bytes."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _wrong_type(name, value, "a str such as 'oci:PATH:REF', or None")
+    try:
+        return os.fsencode(check_str(name, value))
+    except UnicodeEncodeError:
+        raise _wrong_value(name, value, "a str that can be encoded for the file system") from None
 
 
 def check_no_network(network: object, ports: object) -> None:

@@ -23,6 +23,7 @@ enum option_key {
     OPTION_ENGINE,
     OPTION_ENV,
     OPTION_EXPECT,
+    OPTION_IMAGE,
     OPTION_JSON,
     OPTION_MEMORY,
     OPTION_OUT,
@@ -38,6 +39,7 @@ static const struct option long_options[] = {
     {"env", required_argument, NULL, OPTION_ENV},
     {"expect", required_argument, NULL, OPTION_EXPECT},
     {"help", no_argument, NULL, OPTION_HELP},
+    {"image", required_argument, NULL, OPTION_IMAGE},
     {"json", no_argument, NULL, OPTION_JSON},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"out", required_argument, NULL, OPTION_OUT},
@@ -124,6 +126,9 @@ static int take_option(struct run_arguments *arguments, int key, char **argv)
         if (*optarg == '\0')
             return command_usage_error(&run_command, "--expect must be a glob such as 'out/*.txt'");
         append_string(arguments->expect, optarg);
+        return 0;
+    case OPTION_IMAGE:
+        options->image = optarg;
         return 0;
     case OPTION_JSON:
         arguments->as_json = true;

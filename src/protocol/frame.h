@@ -7,14 +7,14 @@
  * bad header ends the conversation, it is never skipped.
  *
  *   host                      guest
- *   SETUP json         ──>              image config: the agent starts the interpreter
+ *   SETUP json         ──>              image config: the agent starts the image's interpreter
  *                      <──    READY     the interpreter waits
  *   REQUEST json…      ──>              in as many frames as it needs
  *   FILE, DATA…, END   ──>              one group per file, main.py first; paths are relative to
  * /work RUN                ──> STDIN…, STDIN_END  ──> <──    STARTED   code of the snippet begins
  * to run <──    STDOUT, STDERR … CANCEL (any time)  ──> <──    FILE, DATA…, END   one group per
  * artifact <──    RESULT json Instead of READY, STARTED or RESULT the guest may send FAILED (a
- * sentence): the run cannot be done.
+ * sentence): the run cannot be done; instead of READY, since the image's interpreter does not start.
  */
 #pragma once
 

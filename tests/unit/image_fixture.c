@@ -326,10 +326,10 @@ int fixture_build_limited(struct fixture *fixture, const struct fvm_image_limits
 
     fixture_write_layout(fixture);
     if (fvm_oci_open(fixture->layout, &oci, &fixture->error) < 0 ||
-        fvm_oci_find(&oci, "python-basic", &manifest, &fixture->error) < 0 ||
+        fvm_oci_find(&oci, "python-basic", NULL, &manifest, &fixture->error) < 0 ||
         fvm_oci_load(&oci, &manifest, &image, &fixture->error) < 0)
         return -1;
-    return fvm_rootfs_write(&oci, &image, fd, limits, &fixture->error);
+    return fvm_rootfs_write(&oci, &image, fd, limits, NULL, &fixture->error);
 }
 
 int fixture_build(struct fixture *fixture)
