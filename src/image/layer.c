@@ -27,6 +27,8 @@ struct layer_apply {
     struct fvm_tree *tree;
     struct fvm_squashfs *squashfs;
     struct archive *tar;
+    const struct fvm_tar_stream *stream;
+    bool is_ended; /* libarchive cannot go on, and need not */
 };
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -150,7 +152,10 @@ static int copy_content(struct layer_apply *apply, struct archive_entry *entry,
             return -1;
         written = (uint64_t)offset + part;
     }
-    if (result != ARCHIVE_EOF)
+    /* umoci's last file lacks the padding behind it, and the tar's end marker. All of it is here.
+     */
+    apply->is_ended = result == ARCHIVE_FATAL && written == size && apply->stream->is_unpacked;
+    if (result != ARCHIVE_EOF && !apply->is_ended)
         return fvm_fail(error, FLASHVM_IMAGE_INVALID, "its content cannot be read: %s",
                         archive_error_string(apply->tar) ?: "unknown cause");
     if (fvm_squashfs_skip(apply->squashfs, size - written, error) < 0)
@@ -288,7 +293,8 @@ static int apply_entries(struct layer_apply *apply, struct flashvm_error *error)
     struct archive_entry *entry;
     int result;
 
-    while ((result = archive_read_next_header(apply->tar, &entry)) != ARCHIVE_EOF) {
+    while (!apply->is_ended &&
+           (result = archive_read_next_header(apply->tar, &entry)) != ARCHIVE_EOF) {
         const char *name;
         cleanup_free char *shown = NULL;
 
@@ -331,6 +337,7 @@ int fvm_layer_apply(const struct fvm_oci *oci, const struct fvm_oci_layer *layer
     if (fvm_tar_stream_open(oci, layer, left->unpacked_bytes, &stream, error) < 0)
         return -1;
     apply.tar = stream->tar;
+    apply.stream = stream;
     result = apply_in_c_locale(&apply, error);
     if (result == 0)
         result = fvm_tar_stream_verify_tar(stream, layer, error);

@@ -92,6 +92,25 @@ static void a_layer_that_ends_in_the_middle_is_refused(void **state)
     assert_refused(fixture, "entry \"hello\": its content cannot be read");
 }
 
+/* As umoci's `insert` ends it: nothing is missing but what no entry needs. */
+static void a_last_file_without_padding_is_whole(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tar tar;
+
+    tar_begin(&tar);
+    tar_file(&tar, "hello", "content");
+    tar_end(&tar);
+    tar.bytes.size = 512 + strlen("content");
+    fixture_add_layer(fixture, &tar, GZIP);
+    tar_begin(&tar);
+    tar_file(&tar, "more", "of the next layer");
+    fixture_add_layer(fixture, &tar, GZIP);
+    must_build(fixture);
+    assert_text(fixture, "hello", "content");
+    assert_text(fixture, "more", "of the next layer");
+}
+
 static void what_is_no_tar_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -173,6 +192,7 @@ int main(void)
         fixture_test(a_truncated_layer_is_refused),
         fixture_test(a_layer_with_another_diff_id_is_refused),
         fixture_test(a_layer_that_ends_in_the_middle_is_refused),
+        fixture_test(a_last_file_without_padding_is_whole),
         fixture_test(what_is_no_tar_is_refused),
         fixture_test(compression_inside_of_compression_is_refused),
         fixture_test(limits_hold_for_all_layers_together),
