@@ -206,6 +206,14 @@ static PyObject *raise_error(struct flashvm_error *error)
     return NULL;
 }
 
+/* The text of a bytes object, which must outlive it; NULL for None. Return: 0, or -1 with an
+ * exception. */
+static int optional_bytes(PyObject *bytes, const char **ret_text)
+{
+    *ret_text = bytes == Py_None ? NULL : PyBytes_AsString(bytes);
+    return *ret_text == NULL && bytes != Py_None ? -1 : 0;
+}
+
 /* A str, or None for NULL. */
 static PyObject *text_or_none(const char *text)
 {
@@ -292,11 +300,8 @@ static PyObject *module_open(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "yyOO:open", &config.data_dir, &config.libexec_dir, &cache_dir,
                           &progress))
         return NULL;
-    if (cache_dir != Py_None) {
-        config.cache_dir = PyBytes_AsString(cache_dir);
-        if (config.cache_dir == NULL)
-            return NULL;
-    }
+    if (optional_bytes(cache_dir, &config.cache_dir) < 0)
+        return NULL;
     handle = PyMem_Malloc(sizeof *handle);
     if (handle == NULL)
         return PyErr_NoMemory();
@@ -445,16 +450,17 @@ static PyObject *run_watched(struct handle *handle, struct flashvm_run_options *
 static PyObject *module_run(PyObject *module, PyObject *arguments)
 {
     struct flashvm_run_options options = FLASHVM_RUN_OPTIONS_INIT;
-    PyObject *capsule, *env, *python_args, *expect, *result = NULL;
+    PyObject *capsule, *workdir, *env, *python_args, *expect, *image, *result = NULL;
     unsigned long long timeout_ms;
     struct handle *handle;
     const char *code;
     Py_ssize_t code_size;
 
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "Oy#yIIKzOOOz:run", &capsule, &code, &code_size,
-                          &options.engine, &options.cpus, &options.memory_mb, &timeout_ms,
-                          &options.workdir, &env, &python_args, &expect, &options.image))
+    if (!PyArg_ParseTuple(arguments, "Oy#yIIKOOOOO:run", &capsule, &code, &code_size,
+                          &options.engine, &options.cpus, &options.memory_mb, &timeout_ms, &workdir,
+                          &env, &python_args, &expect, &image) ||
+        optional_bytes(workdir, &options.workdir) < 0 || optional_bytes(image, &options.image) < 0)
         return NULL;
     handle = handle_from_capsule(capsule);
     if (handle == NULL)
@@ -480,13 +486,13 @@ static PyObject *module_prepare_image(PyObject *module, PyObject *arguments)
     struct flashvm_error error = {0};
     struct call call = CALL_INIT;
     char *image_used = NULL;
-    PyObject *capsule, *text;
+    PyObject *capsule, *image_bytes, *text;
     const char *image;
     int status;
 
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "Oz:prepare_image", &capsule, &image) ||
-        (handle = handle_from_capsule(capsule)) == NULL)
+    if (!PyArg_ParseTuple(arguments, "OO:prepare_image", &capsule, &image_bytes) ||
+        optional_bytes(image_bytes, &image) < 0 || (handle = handle_from_capsule(capsule)) == NULL)
         return NULL;
     call_release_gil(&call);
     status = flashvm_prepare_image(handle->fvm, image, &image_used, &error);
