@@ -27,7 +27,7 @@ struct layer_apply {
     struct fvm_tree *tree;
     struct fvm_squashfs *squashfs;
     struct archive *tar;
-    const struct fvm_tar_stream *stream;
+    struct fvm_tar_stream *stream;
     bool is_ended; /* libarchive cannot go on, and need not */
 };
 
@@ -294,7 +294,7 @@ static int apply_entries(struct layer_apply *apply, struct flashvm_error *error)
     int result;
 
     while (!apply->is_ended &&
-           (result = archive_read_next_header(apply->tar, &entry)) != ARCHIVE_EOF) {
+           (result = fvm_tar_stream_next(apply->stream, &entry)) != ARCHIVE_EOF) {
         const char *name;
         cleanup_free char *shown = NULL;
 
