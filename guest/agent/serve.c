@@ -33,6 +33,8 @@ static void fail_with_output(struct service *service, const char *what)
     char output[700] = "";
     ssize_t count = read(service->zygote.stderr_fd, output, sizeof output - 1);
 
+    while (count > 0 && output[count - 1] == '\n')
+        output[--count] = '\0';
     channel_send_failed(&service->channel, "%s%s%s", what, count > 0 ? ": " : "",
                         count > 0 ? output : "");
     wait_for_the_end();

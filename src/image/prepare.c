@@ -64,11 +64,13 @@ static int find_cached(const struct preparation *preparation, const char *digest
     return 1;
 }
 
-/* How many changes of one character make `left` into `right`? */
+/* How many changes of one character make `left` into `right`? Names that are long are far apart. */
 static size_t distance(const char *left, const char *right)
 {
+    enum { LONG = 300 };
     size_t columns = strlen(right);
-    cleanup_free size_t *row = calloc(columns + 1, sizeof *row);
+    cleanup_free size_t *row =
+        columns < LONG && strlen(left) < LONG ? calloc(columns + 1, sizeof *row) : NULL;
 
     for (size_t i = 0; row && i <= columns; i++)
         row[i] = i;
