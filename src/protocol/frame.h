@@ -14,7 +14,8 @@
  * /work RUN                ──> STDIN…, STDIN_END  ──> <──    STARTED   code of the snippet begins
  * to run <──    STDOUT, STDERR … CANCEL (any time)  ──> <──    FILE, DATA…, END   one group per
  * artifact <──    RESULT json Instead of READY, STARTED or RESULT the guest may send FAILED (a
- * sentence): the run cannot be done; instead of READY, since the image's interpreter does not start.
+ * sentence): the run cannot be done; instead of READY, since the image's interpreter does not
+ * start.
  */
 #pragma once
 
