@@ -141,8 +141,13 @@ static void start_snippet(struct run *run)
         fail(run, "cannot set the guest's clock");
     if (system_reseed(run->request.seed, sizeof run->request.seed) < 0)
         fail(run, "cannot reseed the guest's random number generator");
-    if (workdir_make(run->request.workdir, &service->account) < 0)
-        fail(run, "cannot make workdir");
+    if (workdir_prepare(run->request.workdir, &service->account) < 0) {
+        char no_workdir[600];
+
+        snprintf(no_workdir, sizeof no_workdir, "uid %u cannot use the working directory %s",
+                 service->account.uid, run->request.workdir);
+        fail(run, no_workdir);
+    }
     if (request_fits_zygote(&run->request)) {
         run->snippet = service->zygote;
         run->via_zygote = true;
