@@ -88,6 +88,6 @@ try:
 except (
     BaseException
 ) as error:  # site would go on and run main.py in an interpreter that is not ready
-    text = "flashvm: the waiting interpreter failed: %s: %s\n" % (type(error).__name__, error)
+    text = f"flashvm: the waiting interpreter failed: {type(error).__name__}: {error}\n"
     os.write(2, text.encode("utf-8", "backslashreplace"))
     os._exit(120)

@@ -132,7 +132,7 @@ def _cache() -> Path:
     ("image", "error", "parts"),
     [
         ("oci:{layout}", fvm.InvalidArgument, ["say which one, by its name: ", "slim", "full"]),
-        ("oci:{layout}:slin", fvm.NotFound, ['no image "slin"', "its names are: ", "slim"]),
+        ("oci:{layout}:slimm", fvm.NotFound, ['no image "slimm"', "its names are: ", "slim"]),
         ("oci:{layout}:arm", fvm.ImageInvalid, [":arm", 'it is for "linux/arm64"']),
         ("oci:{layout}:bare", fvm.ImageInvalid, [":bare", "it has no Python", "on its PATH (/"]),
         (

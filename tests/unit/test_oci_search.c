@@ -121,8 +121,8 @@ static void an_error_lists_the_names_and_platforms(void **state)
 
     set_platform(arm, "linux", "arm64");
     write_index(fixture, json_pack("[O, O]", slim, arm));
-    assert_not_found(fixture, "slin", NULL, FLASHVM_NOT_FOUND,
-                     "names no image \"slin\" for linux/amd64; its names are: slim, arm");
+    assert_not_found(fixture, "slimm", NULL, FLASHVM_NOT_FOUND,
+                     "names no image \"slimm\" for linux/amd64; its names are: slim, arm");
     assert_not_found(fixture, "arm", NULL, FLASHVM_NOT_FOUND, "; there is one for linux/arm64");
     write_index(fixture, json_array());
     assert_not_found(fixture, NULL, NULL, FLASHVM_NOT_FOUND,
