@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -27,10 +28,26 @@ void work_directory_make(const struct account *account)
         agent_die_errno("cannot make " WORK "/out");
 }
 
-int workdir_make(const char *workdir, const struct account *account)
+/* With the account's rights to files, which the agent then has for a moment. */
+static int try_to_enter(const char *workdir, const struct account *account)
+{
+    int outcome, saved_errno;
+
+    setfsgid(account->gid);
+    setfsuid(account->uid);
+    outcome = chdir(workdir);
+    saved_errno = errno;
+    setfsuid(0);
+    setfsgid(0);
+    if (chdir("/") < 0)
+        agent_die_errno("cannot go back to /");
+    errno = saved_errno;
+    return outcome;
+}
+
+int workdir_prepare(const char *workdir, const struct account *account)
 {
     cleanup_free char *partial = strdup(workdir);
-    struct stat status;
 
     if (partial == NULL)
         return -1;
@@ -42,13 +59,9 @@ int workdir_make(const char *workdir, const struct account *account)
             return -1;
         *slash = '/';
     }
-    if (make_owned(AT_FDCWD, partial, account) < 0 || stat(partial, &status) < 0)
+    if (make_owned(AT_FDCWD, partial, account) < 0)
         return -1;
-    if (!S_ISDIR(status.st_mode)) {
-        errno = ENOTDIR;
-        return -1;
-    }
-    return 0;
+    return try_to_enter(workdir, account);
 }
 
 /* Nothing of the snippet runs yet, so the path's parents cannot be exchanged meanwhile. */

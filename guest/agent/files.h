@@ -22,9 +22,11 @@ void work_directory_make(const struct account *account);
 const char *receiver_take(struct receiver *receiver, const struct fvm_frame *frame,
                           const struct account *account);
 
-/* Make the run's working directory if it is missing, owned by the account. Return: 0, or -1 with
- * errno. */
-int workdir_make(const char *workdir, const struct account *account);
+/*
+ * Make the run's working directory if it is missing, owned by the account, and see whether the
+ * account may enter it. Return: 0, or -1 with errno.
+ */
+int workdir_prepare(const char *workdir, const struct account *account);
 
 /*
  * Send every regular file below /work that matches the request's globs, in the order of their

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
@@ -30,10 +31,24 @@ static const char *main_argument(const char *workdir)
     return strcmp(workdir, MAIN_DIRECTORY) == 0 ? MAIN_NAME : MAIN_PATH;
 }
 
+/* Open a regular file of the image. Not blocking, or a fifo in its place would hang the agent. */
+static FILE *open_table(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct stat status;
+    FILE *file = NULL;
+
+    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
+        file = fdopen(fd, "r");
+    if (file == NULL)
+        fvm_cleanup_close(&fd);
+    return file;
+}
+
 /* One line of the image's /etc/passwd, by name or by uid. The image's NSS is not consulted. */
 static bool find_passwd(const char *name, uid_t uid, struct account *account)
 {
-    cleanup_file FILE *file = fopen("/etc/passwd", "re");
+    cleanup_file FILE *file = open_table("/etc/passwd");
     struct passwd *entry;
 
     while (file && (entry = fgetpwent(file)) != NULL) {
@@ -45,6 +60,18 @@ static bool find_passwd(const char *name, uid_t uid, struct account *account)
         return true;
     }
     return false;
+}
+
+static void find_group(const char *name, gid_t *gid)
+{
+    cleanup_file FILE *file = open_table("/etc/group");
+    struct group *entry;
+
+    while (file && (entry = fgetgrent(file)) != NULL)
+        if (strcmp(entry->gr_name, name) == 0) {
+            *gid = entry->gr_gid;
+            return;
+        }
 }
 
 static bool parse_id(const char *text, size_t length, unsigned *ret_id)
@@ -75,6 +102,8 @@ void account_find(const char *user, struct account *ret_account)
     }
     if (parse_id(group, strlen(group), &id))
         account.gid = id;
+    else if (*group)
+        find_group(group, &account.gid);
     if (account.uid == 0) {
         account = (struct account){.uid = DEFAULT_UID, .gid = DEFAULT_UID, .home = MAIN_DIRECTORY};
         find_passwd(NULL, DEFAULT_UID, &account);
@@ -94,26 +123,9 @@ static const char *find_variable(const char *const *env, const char *name)
     return NULL;
 }
 
-char *interpreter_find(const struct setup *setup)
-{
-    const char *search = find_variable(setup->env, "PATH") ?: "/usr/local/bin:/usr/bin:/bin";
-
-    while (*search) {
-        size_t length = strcspn(search, ":");
-        char *path = NULL;
-
-        if (length > 0 && asprintf(&path, "%.*s/python3", (int)length, search) > 0 &&
-            access(path, X_OK) == 0)
-            return path;
-        free(path);
-        search += length + (search[length] == ':');
-    }
-    return NULL;
-}
-
 /* An environment being put together: later values of a name replace earlier ones. */
 struct environment {
-    const char *entries[4096];
+    const char *entries[8192]; /* more than image and request may have together */
     size_t count;
 };
 
@@ -126,7 +138,7 @@ static void environment_set(struct environment *environment, const char *entry)
                                       environment->entries[i][name_length] != '='))
         i++;
     if (i == sizeof environment->entries / sizeof *environment->entries - 1)
-        return; /* the host refuses requests with so many */
+        return;
     environment->entries[i] = entry;
     if (i == environment->count)
         environment->count++;
@@ -196,7 +208,9 @@ static void child_exec(const struct pipes *pipes, const struct account *account,
         _exit(126);
     }
     execve(argv[0], (char *const *)argv, (char *const *)envp);
-    dprintf(2, "flashvm: cannot start %s: %s\n", argv[0], strerror(errno));
+    dprintf(2, "flashvm: cannot start %s: %s%s\n", argv[0], strerror(errno),
+            errno == ENOENT && access(argv[0], F_OK) == 0 ? " (its dynamic loader is missing)"
+                                                          : "");
     _exit(127);
 }
 
@@ -243,12 +257,12 @@ static int base_environment(const struct setup *setup, const struct account *acc
     return 0;
 }
 
-int interpreter_start_zygote(const char *program, const struct setup *setup,
-                             const struct account *account, struct interpreter *ret_interpreter)
+int interpreter_start_zygote(const struct setup *setup, const struct account *account,
+                             struct interpreter *ret_interpreter)
 {
     /* The full path: sys.path[0] is computed from it after the request may have changed directory.
      */
-    const char *const argv[] = {program, "-u", MAIN_PATH, NULL};
+    const char *const argv[] = {setup->python, "-u", MAIN_PATH, NULL};
     const char *inherited = find_variable(setup->env, "PYTHONPATH");
     struct environment environment = {0};
     cleanup_free char *home = NULL, *path = NULL, *control = NULL;
@@ -316,7 +330,7 @@ int interpreter_become(struct interpreter *zygote, const struct request *request
     return 0;
 }
 
-int interpreter_exec(const char *program, const struct setup *setup, const struct account *account,
+int interpreter_exec(const struct setup *setup, const struct account *account,
                      const struct request *request, struct interpreter *ret_interpreter)
 {
     struct environment environment = {0};
@@ -327,7 +341,7 @@ int interpreter_exec(const char *program, const struct setup *setup, const struc
 
     if (argv == NULL || base_environment(setup, account, &environment, &home) < 0)
         return -1;
-    argv[0] = program;
+    argv[0] = setup->python;
     memcpy(argv + 1, request->python_args, option_count * sizeof *argv);
     argv[option_count + 1] = main_argument(request->workdir);
     memcpy(argv + option_count + 2, request->args, arg_count * sizeof *argv);

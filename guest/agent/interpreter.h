@@ -25,20 +25,14 @@ struct interpreter {
 };
 
 /*
- * Find the account that the image's config names ("uid[:gid]" or names of /etc/passwd). root and ""
- * give uid 1000: the snippet never runs as root.
+ * Find the account that the image's config names ("uid[:gid]", or names of /etc/passwd and
+ * /etc/group). root, "" and a name that is not there give uid 1000: the snippet never runs as root.
  */
 void account_find(const char *user, struct account *ret_account);
 
-/*
- * Find python3 on the image's PATH.
- * Return: a path to be freed, or NULL.
- */
-char *interpreter_find(const struct setup *setup);
-
 /* Start the zygote. It writes one byte to control_fd when it waits. Return: 0, or -1 with errno. */
-int interpreter_start_zygote(const char *program, const struct setup *setup,
-                             const struct account *account, struct interpreter *ret_interpreter);
+int interpreter_start_zygote(const struct setup *setup, const struct account *account,
+                             struct interpreter *ret_interpreter);
 
 /* Let the waiting zygote become the snippet. A second byte on control_fd says that it does. Return:
  * 0 or -1. */
@@ -46,7 +40,7 @@ int interpreter_become(struct interpreter *zygote, const struct request *request
 
 /* Start a real interpreter with the request's python_args and environment. Return: 0, or -1 with
  * errno. */
-int interpreter_exec(const char *program, const struct setup *setup, const struct account *account,
+int interpreter_exec(const struct setup *setup, const struct account *account,
                      const struct request *request, struct interpreter *ret_interpreter);
 
 /* Close all descriptors. */

@@ -56,11 +56,12 @@ const char *setup_parse(const char *data, size_t size, struct setup *ret_setup)
         .json = json,
         .env = string_list(json_object_get(json, "env")),
         .user = json_string_value(json_object_get(json, "user")),
+        .python = json_string_value(json_object_get(json, "python")),
     };
 
-    if (setup.env == NULL || setup.user == NULL) {
+    if (setup.env == NULL || setup.user == NULL || setup.python == NULL || setup.python[0] != '/') {
         setup_finish(&setup);
-        return "the host's SETUP has no valid env and user";
+        return "the host's SETUP has no valid env, user and python";
     }
     *ret_setup = setup;
     return NULL;

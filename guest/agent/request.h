@@ -9,8 +9,9 @@
 /* Strings live as long as the struct. */
 struct setup {
     void *json;
-    const char **env; /* of the image: NULL-terminated "NAME=value" */
-    const char *user; /* "uid[:gid]" or names; "" for the default */
+    const char **env;   /* of the image: NULL-terminated "NAME=value" */
+    const char *user;   /* "uid[:gid]" or names; "" for the default */
+    const char *python; /* path of the interpreter */
 };
 
 struct request {

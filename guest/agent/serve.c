@@ -2,6 +2,7 @@
 #include "serve.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -33,26 +34,39 @@ static void fail_with_output(struct service *service, const char *what)
     char output[700] = "";
     ssize_t count = read(service->zygote.stderr_fd, output, sizeof output - 1);
 
+    while (count > 0 && output[count - 1] == '\n')
+        output[--count] = '\0';
     channel_send_failed(&service->channel, "%s%s%s", what, count > 0 ? ": " : "",
                         count > 0 ? output : "");
     wait_for_the_end();
+}
+
+/* The image's fault, unless the guest's memory was too small for the interpreter. */
+static void fail_without_interpreter(struct service *service)
+{
+    char what[PATH_MAX + 64];
+    int status;
+
+    if (waitpid(service->zygote.pid, &status, 0) != service->zygote.pid)
+        agent_die_errno("cannot wait for %s", service->setup.python);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        agent_die("%s was killed while it started, most likely since it used up the memory",
+                  service->setup.python);
+    snprintf(what, sizeof what, "%s ended before it was ready, with %s %d", service->setup.python,
+             WIFSIGNALED(status) ? "signal" : "exit code",
+             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    fail_with_output(service, what);
 }
 
 void service_prepare(struct service *service)
 {
     char byte;
 
-    service->python = interpreter_find(&service->setup);
-    if (service->python == NULL) {
-        channel_send_failed(&service->channel, "the image has no python3 on its PATH");
-        wait_for_the_end();
-    }
-    if (interpreter_start_zygote(service->python, &service->setup, &service->account,
-                                 &service->zygote) < 0)
-        agent_die_errno("cannot start %s", service->python);
+    if (interpreter_start_zygote(&service->setup, &service->account, &service->zygote) < 0)
+        agent_die_errno("cannot start %s", service->setup.python);
     /* The end of the stream without a byte: the interpreter is gone. */
     if (read(service->zygote.control_fd, &byte, 1) != 1)
-        fail_with_output(service, "the image's interpreter ended before it was ready");
+        fail_without_interpreter(service);
     channel_send(&service->channel, FVM_FRAME_READY, NULL, 0);
 }
 
@@ -130,8 +144,13 @@ static void start_snippet(struct run *run)
         fail(run, "cannot set the guest's clock");
     if (system_reseed(run->request.seed, sizeof run->request.seed) < 0)
         fail(run, "cannot reseed the guest's random number generator");
-    if (workdir_make(run->request.workdir, &service->account) < 0)
-        fail(run, "cannot make workdir");
+    if (workdir_prepare(run->request.workdir, &service->account) < 0) {
+        char no_workdir[600];
+
+        snprintf(no_workdir, sizeof no_workdir, "uid %u cannot use the working directory %s",
+                 service->account.uid, run->request.workdir);
+        fail(run, no_workdir);
+    }
     if (limits_set_processes(run->request.max_processes) < 0 ||
         (run->request.max_disk_bytes > 0 && system_limit_disk(run->request.max_disk_bytes) < 0))
         fail(run, "cannot set the snippet's limits");
@@ -145,8 +164,7 @@ static void start_snippet(struct run *run)
     kill(service->zygote.pid, SIGKILL);
     waitpid(service->zygote.pid, NULL, 0);
     interpreter_close(&service->zygote);
-    if (interpreter_exec(service->python, &service->setup, &service->account, &run->request,
-                         &run->snippet) < 0)
+    if (interpreter_exec(&service->setup, &service->account, &run->request, &run->snippet) < 0)
         fail(run, "cannot start the interpreter");
 }
 

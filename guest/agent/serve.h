@@ -9,7 +9,6 @@ struct service {
     struct channel channel;
     struct setup setup;
     struct account account;
-    char *python;              /* path of the image's interpreter */
     struct interpreter zygote; /* waits */
     int signal_fd;             /* SIGCHLD */
 };

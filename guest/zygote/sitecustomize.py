@@ -89,5 +89,6 @@ try:
 except (
     BaseException
 ) as error:  # site would go on and run main.py in an interpreter that is not ready
-    os.write(2, b"flashvm: the waiting interpreter failed: " + repr(error).encode() + b"\n")
+    text = f"flashvm: the waiting interpreter failed: {type(error).__name__}: {error}\n"
+    os.write(2, text.encode("utf-8", "backslashreplace"))
     os._exit(120)

@@ -51,7 +51,7 @@ enum flashvm_status {
     FLASHVM_ENGINE_UNAVAILABLE = 244, /* no usable engine on this machine */
     FLASHVM_BOOT_FAILED = 245,        /* the microVM did not come up in time */
     FLASHVM_GUEST_FAILED = 246,  /* the microVM broke off, or spoke nonsense, before a result */
-    FLASHVM_IMAGE_INVALID = 247, /* an image is damaged, unsafe or lacks Python */
+    FLASHVM_IMAGE_INVALID = 247, /* an image is damaged, unsafe, or not one whose Python starts */
     FLASHVM_CACHE_UNSAFE = 248,  /* the cache directory is not the caller's own */
     FLASHVM_CANCELLED = 249,     /* the caller's `interrupted` callback said so */
     FLASHVM_INTERNAL = 250,      /* a defect of flashVM */
@@ -110,11 +110,57 @@ FLASHVM_API const char *flashvm_version(void);
 /* ---- images ---------------------------------------------------------------------------------- */
 
 /*
- * Import the embedded image into the cache, so that the first run need not. Idempotent.
+ * What an image can be called, here and in flashvm_run_options:
+ *  - NULL, "" or "localhost/flashvm:python-basic": the embedded image;
+ *  - "oci:PATH[:REF]": an image of the OCI image layout in a directory of the host, as skopeo
+ *    writes it. The path ends at the first ':', so it cannot have one; REF, which may, is what
+ *    the layout's index names the image. Without REF the layout must have one image for
+ *    linux/amd64;
+ *  - "REFERENCE@sha256:…" or "sha256:…": what the cache has under this digest of a manifest,
+ *    whatever its name; an "oci:" or embedded image that it lacks is taken from its layout;
+ *  - any other reference: the image in the cache that was last used under it.
+ * flashVM fetches no images. What a run says that it used ("image_used") is one of these names,
+ * always with the digest; an "oci:" path is absolute there.
+ */
+
+/*
+ * Get an image ready, so that the first run need not: its layers, every digest verified, become one
+ * file in the cache. Idempotent. FLASHVM_NOT_FOUND, FLASHVM_IMAGE_INVALID: the message names what
+ * was asked for, and what there is or what is wrong with it.
  * @ret_image_used: NULL, or receives the image's full reference with its digest; free() it.
  */
-FLASHVM_API int flashvm_prepare_image(struct flashvm *fvm, char **ret_image_used,
+FLASHVM_API int flashvm_prepare_image(struct flashvm *fvm, const char *image, char **ret_image_used,
                                       struct flashvm_error *error);
+
+/* An image in the cache. Fields are only ever added at the end. */
+struct flashvm_cached_image {
+    const char *reference;         /* the first of `references` */
+    const char *const *references; /* what it was called, NULL-terminated; the newest last */
+    const char *digest;            /* of its manifest: "sha256:…" */
+    uint64_t size_bytes;           /* that it takes in the cache */
+    int64_t made_at, used_at;      /* seconds since 1970 */
+};
+
+/* Read-only, allocated by the library; fields are only ever added at the end. */
+struct flashvm_cached_images {
+    const struct flashvm_cached_image *const *images; /* those used last first */
+    size_t image_count;
+};
+
+/* List the images in the cache. Those that are damaged or of another version are left out. */
+FLASHVM_API int flashvm_list_cached_images(struct flashvm *fvm,
+                                           struct flashvm_cached_images **ret_images,
+                                           struct flashvm_error *error);
+FLASHVM_API void flashvm_cached_images_free(struct flashvm_cached_images *images);
+
+/*
+ * Remove all images from the cache, of other versions too, and what makers that died have left.
+ * Safe at any time: an image that another process is making stays, one that a microVM runs from
+ * goes when the run ends. Nothing but flashVM's own files is removed.
+ * @ret_freed_bytes: may be NULL.
+ */
+FLASHVM_API int flashvm_clear_cache(struct flashvm *fvm, uint64_t *ret_freed_bytes,
+                                    struct flashvm_error *error);
 
 /* ---- runs ------------------------------------------------------------------------------------ */
 
@@ -132,12 +178,13 @@ struct flashvm_file_in {
 
 struct flashvm_run_options {
     size_t struct_size;
-    const char *engine;             /* "auto" or the name of an engine; NULL: "auto" */
-    unsigned cpus;                  /* virtual CPUs, 1 to 64; 0: 1 */
-    unsigned memory_mb;             /* guest memory in MiB, 128 to 1048576; 0: 512 */
-    uint64_t timeout_ms;            /* from the snippet's first instruction; 0: 30000 */
-    uint64_t boot_timeout_ms;       /* for the microVM to come up, before the snippet; 0: 90000 */
-    const char *workdir;            /* absolute guest path, made if missing; NULL: "/work" */
+    const char *image;        /* see "images" above; NULL: the embedded one */
+    const char *engine;       /* "auto" or the name of an engine; NULL: "auto" */
+    unsigned cpus;            /* virtual CPUs, 1 to 64; 0: 1 */
+    unsigned memory_mb;       /* guest memory in MiB, 128 to 1048576; 0: 512 */
+    uint64_t timeout_ms;      /* from the snippet's first instruction; 0: 30000 */
+    uint64_t boot_timeout_ms; /* for the microVM to come up, before the snippet; 0: 90000 */
+    const char *workdir; /* absolute guest path, made if missing; NULL: the image's, or "/work" */
     const char *const *env;         /* NULL-terminated "NAME=value" strings; NULL: none */
     const char *const *python_args; /* NULL-terminated interpreter options; NULL: {"-u"} */
     const char *const *args;        /* NULL-terminated, the snippet's sys.argv[1:]; NULL: none */
@@ -219,7 +266,7 @@ struct flashvm_result {
     const struct flashvm_artifact *artifacts;
     size_t artifact_count;
     const char *artifacts_note; /* what was left out and why; NULL: nothing was */
-    const char *image_used;     /* "localhost/flashvm:python-basic@sha256:…" */
+    const char *image_used;     /* with its digest: "localhost/flashvm:python-basic@sha256:…" */
     const char *engine;         /* "qemu" */
     const char *accelerator;    /* "kvm" or "tcg" */
     struct flashvm_timings timings;

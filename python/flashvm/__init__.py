@@ -7,11 +7,19 @@ r"""Run a Python snippet in a microVM of its own.
 (0, 'hi\n')
 
 `run` runs a snippet (`run_with_config` takes its options as a dict), `prepare_image` does the work
-of the first run ahead of time, and `doctor` tells what this machine can do. Every error is a
-`FlashVMError`.
+of the first run ahead of time (`list_cached_images` and `clear_cache` look after what it leaves),
+and `doctor` tells what this machine can do. Every error is a `FlashVMError`.
 """
 
-from ._api import doctor, find_embedded_data_path, prepare_image, run, run_with_config
+from ._api import (
+    clear_cache,
+    doctor,
+    find_embedded_data_path,
+    list_cached_images,
+    prepare_image,
+    run,
+    run_with_config,
+)
 from ._doctor import DoctorReport, EngineReport
 from ._errors import (
     BootFailed,
@@ -29,6 +37,7 @@ from ._errors import (
     Unsupported,
 )
 from ._flashvm import version as _version
+from ._images import CachedImage
 from ._result import Artifact, Result, Timings
 
 __version__ = _version()
@@ -37,6 +46,7 @@ __all__ = [
     "Artifact",
     "BootFailed",
     "CacheUnsafe",
+    "CachedImage",
     "Cancelled",
     "DoctorReport",
     "EngineReport",
@@ -53,8 +63,10 @@ __all__ = [
     "Timings",
     "Unsupported",
     "__version__",
+    "clear_cache",
     "doctor",
     "find_embedded_data_path",
+    "list_cached_images",
     "prepare_image",
     "run",
     "run_with_config",

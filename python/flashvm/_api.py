@@ -8,11 +8,12 @@ import inspect
 import os
 import pathlib
 import threading
-from typing import IO, Any, Iterable, Mapping, Optional, Union, cast
+from typing import IO, Any, Iterable, List, Mapping, Optional, Union, cast
 
 from . import _arguments, _flashvm, _paths
 from ._doctor import DoctorReport
 from ._errors import NotFound
+from ._images import CachedImage
 from ._inputs import FilesIn, check_files_in, open_stdin
 from ._progress import ProgressLine
 from ._result import Result, result_from_raw
@@ -65,7 +66,7 @@ def run(
     memory_mb: int = 512,
     env: Optional[Mapping[str, str]] = None,
     timeout_seconds: float = 30,
-    workdir: Union[str, os.PathLike[str]] = "/work",
+    workdir: Union[str, os.PathLike[str], None] = None,
     python_args: Iterable[str] = ("-u",),
     args: Iterable[str] = (),
     expect: Optional[Iterable[str]] = None,
@@ -75,6 +76,7 @@ def run(
     engine: str = "auto",
     network: bool = False,
     ports: Optional[Iterable[object]] = None,
+    image: Optional[str] = None,
     boot_timeout_seconds: float = 90,
     max_processes: int = 4096,
     max_disk_mb: Optional[int] = None,
@@ -93,7 +95,8 @@ def run(
         when the guest's kernel and 48 MiB for flashVM's own part are taken off; its files count.
     env: environment variables for the snippet, beside those it always has.
     timeout_seconds: from the snippet's first instruction; then it is ended, with exit code 124.
-    workdir: absolute path in the guest to start in; made if it is missing.
+    workdir: absolute path in the guest to start in; made if it is missing. None: the image's own
+        (its WorkingDir), or /work.
     python_args: options of the interpreter.
     args: arguments of the snippet, its sys.argv[1:].
     expect: globs relative to /work; the files that match are returned as artifacts.
@@ -104,6 +107,7 @@ def run(
     max_bytes_inline: an artifact up to this size has its bytes in `content`.
     engine: what makes the microVM; "auto" takes the fastest usable one. `doctor()` lists them.
     network, ports: not built yet; anything but False and None raises Unsupported.
+    image: what to run in, see `prepare_image`; None: the embedded image.
     boot_timeout_seconds: for the microVM to come up, before the snippet begins.
 
     The limits: max_processes (at once, threads counted), max_disk_mb (MiB of files that the snippet
@@ -130,6 +134,7 @@ def run(
     checked_expect = _arguments.check_expect("expect", expect)
     checked_files = check_files_in("files_in", files_in)
     _arguments.check_no_network(network, ports)
+    checked_image = _arguments.check_image("image", image)
     inline = _arguments.check_int("max_bytes_inline", max_bytes_inline, 0, None)
     boot_timeout_ms = _arguments.check_timeout("boot_timeout_seconds", boot_timeout_seconds)
     limits = {
@@ -161,6 +166,7 @@ def run(
                 expect=checked_expect,
                 files_in=checked_files,
                 stdin_fd=stdin_fd,
+                image=checked_image,
                 **limits,
             )
     finally:
@@ -194,15 +200,41 @@ def find_embedded_data_path() -> pathlib.Path:
     return path
 
 
-def prepare_image() -> str:
-    """Import the embedded image into the cache, so that the first run need not. Idempotent.
+def prepare_image(image: Optional[str] = None) -> str:
+    """Get an image ready, so that its first run need not: unpack it into the cache. Idempotent.
 
-    Returns the image's reference with its digest: "localhost/flashvm:python-basic@sha256:...".
+    image: one of
+        None, or "localhost/flashvm:python-basic": the embedded image;
+        "oci:PATH[:REF]": an OCI image layout in a directory, as skopeo, umoci and buildah write it.
+            The path ends at the first ":"; without REF the layout must have one image for
+            linux/amd64;
+        "sha256:...", also behind a name and "@": what the cache has under this digest;
+        any other name: the image in the cache that was last used under it.
+
+    Returns the image's name with its digest, "localhost/flashvm:python-basic@sha256:...": the
+    `image_used` of its runs, which may be passed as `image` again.
+
+    Raises NotFound, or ImageInvalid for an image that is damaged, unsafe, for another architecture
+    or without a Python that starts. flashVM fetches no images; skopeo does.
     """
     try:
-        return _flashvm.prepare_image(_library())
+        return _flashvm.prepare_image(_library(), _arguments.check_image("image", image))
     finally:
         _progress_line.show(None)
+
+
+def list_cached_images() -> List[CachedImage]:
+    """The images in the cache, those used last first."""
+    return cast(List[CachedImage], _flashvm.list_cached_images(_library()))
+
+
+def clear_cache() -> int:
+    """Remove all images from the cache. Returns how many bytes that freed.
+
+    Safe at any time: an image that another process is unpacking stays, and one that a microVM runs
+    from goes when the run ends. Nothing but flashVM's own files is removed.
+    """
+    return _flashvm.clear_cache(_library())
 
 
 def doctor() -> DoctorReport:

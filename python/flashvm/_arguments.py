@@ -138,7 +138,9 @@ def check_env(name: str, value: object) -> Tuple[bytes, ...]:
     return tuple(strings)
 
 
-def check_workdir(name: str, value: object) -> bytes:
+def check_workdir(name: str, value: object) -> Optional[bytes]:
+    if value is None:
+        return None
     allowed = "an absolute path in the guest such as '/work'"
     if not isinstance(value, (str, os.PathLike)):
         raise wrong_type(name, value, allowed)
@@ -169,6 +171,18 @@ def check_engine(name: str, value: object) -> bytes:
 
 def check_limit(name: str, value: object, low: int = 1, high: int = 2**63 - 1) -> int:
     return check_int(name, value, low, high)
+
+
+def check_image(name: str, value: object) -> Optional[bytes]:
+    """What it may say is the library's matter. Paths of the host in it are bytes."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise wrong_type(name, value, "a str such as 'oci:PATH:REF', or None")
+    try:
+        return os.fsencode(check_str(name, value))
+    except UnicodeEncodeError:
+        raise wrong_value(name, value, "a str that can be encoded for the file system") from None
 
 
 def check_no_network(network: object, ports: object) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The extension module: arguments here have been checked, strings are bytes."""
 
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 class Handle:
     """An opaque capsule; the library is closed when its last reference goes."""
@@ -21,13 +21,14 @@ def run(
     memory_mb: int,
     timeout_ms: int,
     boot_timeout_ms: int,
-    workdir: bytes,
+    workdir: Optional[bytes],
     env: Tuple[bytes, ...],
     python_args: Tuple[bytes, ...],
     args: Tuple[bytes, ...],
     expect: Tuple[bytes, ...],
     files_in: Tuple[Tuple[bytes, Optional[bytes], Optional[bytes]], ...],
     stdin_fd: int,
+    image: Optional[bytes],
     max_processes: int,
     max_disk_mb: int,
     max_files_in: int,
@@ -38,6 +39,8 @@ def run(
     max_artifact_bytes: int,
 ) -> Dict[str, Any]: ...
 def artifact_save(guest_path: bytes, host_path: bytes, directory: bytes, /) -> bytes: ...
-def prepare_image(handle: Handle, /) -> str: ...
+def prepare_image(handle: Handle, image: Optional[bytes], /) -> str: ...
+def list_cached_images(handle: Handle, /) -> List[Dict[str, Any]]: ...
+def clear_cache(handle: Handle, /) -> int: ...
 def doctor(handle: Handle, /) -> Dict[str, Any]: ...
 def version() -> str: ...

@@ -204,11 +204,25 @@ static PyObject *raise_error(struct flashvm_error *error)
     return NULL;
 }
 
+/* The text of a bytes object, which must outlive it; NULL for None. Return: 0, or -1 with an
+ * exception. */
+static int optional_bytes(PyObject *bytes, const char **ret_text)
+{
+    *ret_text = bytes == Py_None ? NULL : PyBytes_AsString(bytes);
+    return *ret_text == NULL && bytes != Py_None ? -1 : 0;
+}
+
 /* A str, or None for NULL. */
 static PyObject *text_or_none(const char *text)
 {
     return text ? PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace")
                 : Py_BuildValue("");
+}
+
+/* An image's name, which may hold a path of the host: any bytes. */
+static PyObject *path_text(const char *text)
+{
+    return PyUnicode_DecodeFSDefault(text);
 }
 
 /* dict[key] = value. Takes over the value, and takes NULL for one whose making failed. */
@@ -283,11 +297,8 @@ static PyObject *module_open(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "yyOO:open", &config.data_dir, &config.libexec_dir, &cache_dir,
                           &progress))
         return NULL;
-    if (cache_dir != Py_None) {
-        config.cache_dir = PyBytes_AsString(cache_dir);
-        if (config.cache_dir == NULL)
-            return NULL;
-    }
+    if (optional_bytes(cache_dir, &config.cache_dir) < 0)
+        return NULL;
     handle = PyMem_Malloc(sizeof *handle);
     if (handle == NULL)
         return PyErr_NoMemory();
@@ -401,7 +412,7 @@ static PyObject *result_dict(struct flashvm_result *result)
         set_item(dict, "stderr_truncated", PyBool_FromLong(result->stderr_truncated)) < 0 ||
         set_item(dict, "artifacts", artifacts_list(result)) < 0 ||
         set_item(dict, "artifacts_note", text_or_none(result->artifacts_note)) < 0 ||
-        set_item(dict, "image_used", text_or_none(result->image_used)) < 0 ||
+        set_item(dict, "image_used", path_text(result->image_used)) < 0 ||
         set_item(dict, "engine", text_or_none(result->engine)) < 0 ||
         set_item(dict, "accelerator", text_or_none(result->accelerator)) < 0 ||
         set_item(dict, "timings", timings_dict(&result->timings)) < 0 ||
@@ -505,6 +516,7 @@ static PyObject *module_run(PyObject *module, PyObject *arguments, PyObject *key
         "expect",
         "files_in",
         "stdin_fd",
+        "image",
         "max_processes",
         "max_disk_mb",
         "max_files_in",
@@ -519,19 +531,20 @@ static PyObject *module_run(PyObject *module, PyObject *arguments, PyObject *key
     unsigned long long timeout_ms, boot_timeout_ms, files_in_bytes, stdout_bytes, stderr_bytes,
         artifact_bytes;
     struct run_tuples tuples;
-    PyObject *capsule, *result = NULL;
+    PyObject *capsule, *workdir, *image, *result = NULL;
     struct handle *handle;
     const char *code;
     Py_ssize_t code_size;
 
     (void)module;
     if (!PyArg_ParseTupleAndKeywords(
-            arguments, keywords, "Oy#yIIKKyOOOOOiIIIKKKIK:run", names, &capsule, &code, &code_size,
+            arguments, keywords, "Oy#yIIKKOOOOOOiOIIIKKKIK:run", names, &capsule, &code, &code_size,
             &options.engine, &options.cpus, &options.memory_mb, &timeout_ms, &boot_timeout_ms,
-            &options.workdir, &tuples.env, &tuples.python_args, &tuples.args, &tuples.expect,
-            &tuples.files_in, &options.stdin_fd, &options.max_processes, &options.max_disk_mb,
-            &options.max_files_in, &files_in_bytes, &stdout_bytes, &stderr_bytes,
-            &options.max_artifacts, &artifact_bytes))
+            &workdir, &tuples.env, &tuples.python_args, &tuples.args, &tuples.expect,
+            &tuples.files_in, &options.stdin_fd, &image, &options.max_processes,
+            &options.max_disk_mb, &options.max_files_in, &files_in_bytes, &stdout_bytes,
+            &stderr_bytes, &options.max_artifacts, &artifact_bytes) ||
+        optional_bytes(workdir, &options.workdir) < 0 || optional_bytes(image, &options.image) < 0)
         return NULL;
     handle = handle_from_capsule(capsule);
     if (handle == NULL)
@@ -552,22 +565,24 @@ static PyObject *module_run(PyObject *module, PyObject *arguments, PyObject *key
     return result;
 }
 
-/* ---- prepare_image, doctor, version ---------------------------------------------------------- */
+/* ---- images, doctor, version ----------------------------------------------------------------- */
 
-static PyObject *module_prepare_image(PyObject *module, PyObject *capsule)
+static PyObject *module_prepare_image(PyObject *module, PyObject *arguments)
 {
-    struct handle *handle = handle_from_capsule(capsule);
+    struct handle *handle;
     struct flashvm_error error = {0};
     struct call call = CALL_INIT;
     char *image_used = NULL;
-    PyObject *text;
+    PyObject *capsule, *image_bytes, *text;
+    const char *image;
     int status;
 
     (void)module;
-    if (handle == NULL)
+    if (!PyArg_ParseTuple(arguments, "OO:prepare_image", &capsule, &image_bytes) ||
+        optional_bytes(image_bytes, &image) < 0 || (handle = handle_from_capsule(capsule)) == NULL)
         return NULL;
     call_release_gil(&call);
-    status = flashvm_prepare_image(handle->fvm, &image_used, &error);
+    status = flashvm_prepare_image(handle->fvm, image, &image_used, &error);
     call_take_gil(&call);
     if (call.raised || status != FLASHVM_OK) {
         free(image_used);
@@ -576,9 +591,66 @@ static PyObject *module_prepare_image(PyObject *module, PyObject *capsule)
         flashvm_error_finish(&error);
         return NULL;
     }
-    text = text_or_none(image_used);
+    text = path_text(image_used);
     free(image_used);
     return text;
+}
+
+static PyObject *image_dict(const struct flashvm_cached_image *image)
+{
+    PyObject *references = PyList_New(0);
+
+    for (size_t i = 0; references && image->references[i]; i++) {
+        PyObject *reference = path_text(image->references[i]);
+
+        if (reference == NULL || PyList_Append(references, reference) < 0)
+            Py_CLEAR(references);
+        Py_XDECREF(reference);
+    }
+    return Py_BuildValue("{s:N,s:N,s:s,s:K,s:L,s:L}", "reference", path_text(image->reference),
+                         "references", references, "digest", image->digest, "size_bytes",
+                         (unsigned long long)image->size_bytes, "made_at",
+                         (long long)image->made_at, "used_at", (long long)image->used_at);
+}
+
+static PyObject *module_list_cached_images(PyObject *module, PyObject *capsule)
+{
+    struct handle *handle = handle_from_capsule(capsule);
+    struct flashvm_cached_images *images = NULL;
+    struct flashvm_error error = {0};
+    PyObject *list;
+    int status;
+
+    (void)module;
+    if (handle == NULL)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS status = flashvm_list_cached_images(handle->fvm, &images, &error);
+    Py_END_ALLOW_THREADS if (status != FLASHVM_OK) return raise_error(&error);
+    list = PyList_New(0);
+    for (size_t i = 0; list && i < images->image_count; i++) {
+        PyObject *image = image_dict(images->images[i]);
+
+        if (image == NULL || PyList_Append(list, image) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(image);
+    }
+    flashvm_cached_images_free(images);
+    return list;
+}
+
+static PyObject *module_clear_cache(PyObject *module, PyObject *capsule)
+{
+    struct handle *handle = handle_from_capsule(capsule);
+    struct flashvm_error error = {0};
+    uint64_t freed_bytes = 0;
+    int status;
+
+    (void)module;
+    if (handle == NULL)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS status = flashvm_clear_cache(handle->fvm, &freed_bytes, &error);
+    Py_END_ALLOW_THREADS if (status != FLASHVM_OK) return raise_error(&error);
+    return PyLong_FromUnsignedLongLong(freed_bytes);
 }
 
 static PyObject *engines_dict(const struct flashvm_doctor *doctor)
@@ -685,7 +757,9 @@ static PyMethodDef methods[] = {
      "Run a snippet in a fresh microVM."},
     {"artifact_save", module_artifact_save, METH_VARARGS,
      "Copy a file to where its guest path leads."},
-    {"prepare_image", module_prepare_image, METH_O, "Import the embedded image into the cache."},
+    {"prepare_image", module_prepare_image, METH_VARARGS, "Get an image ready in the cache."},
+    {"list_cached_images", module_list_cached_images, METH_O, "List the images in the cache."},
+    {"clear_cache", module_clear_cache, METH_O, "Remove all images from the cache."},
     {"doctor", module_doctor, METH_O, "Say what this machine can do."},
     {"version", module_version, METH_NOARGS, "The version of the library."},
     {NULL, NULL, 0, NULL},

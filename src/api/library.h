@@ -27,6 +27,11 @@ int fvm_options_copy(void *ret_own, size_t own_size, const void *given, size_t g
 /* Open the cache directory once. @ret_path: lives as long as the handle. */
 int fvm_library_cache(struct flashvm *fvm, const char **ret_path, struct flashvm_error *error);
 
+/* Get an image ready. @image: as in flashvm.h. */
+struct fvm_image;
+int fvm_library_image(struct flashvm *fvm, const char *image, struct fvm_image *ret_image,
+                      struct flashvm_error *error);
+
 static inline void fvm_progress(struct flashvm *fvm, const char *stage)
 {
     if (fvm->progress)

@@ -140,6 +140,8 @@ static int check_env(const char *const *env, struct flashvm_error *error)
 
 static int check_workdir(const char *workdir, struct flashvm_error *error)
 {
+    if (workdir == NULL)
+        return 0;
     if (check_utf8("workdir", workdir, error) < 0)
         return -1;
     if (workdir[0] != '/' || strlen(workdir) > PATH_BYTES_MAX)
@@ -232,7 +234,7 @@ static int check(struct fvm_checked_options *checked, const char *code, size_t c
 
     *spec = (struct fvm_run_spec){
         .engine = options->engine ? options->engine : "auto",
-        .workdir = options->workdir ? options->workdir : "/work",
+        .workdir = options->workdir,
         .env = options->env ? options->env : no_strings,
         .python_args = options->python_args ? options->python_args : default_python_args,
         .stdin_fd = options->stdin_fd < 0 ? -1 : options->stdin_fd,

@@ -9,45 +9,16 @@
 #include "image/image.h"
 #include "run/run.h"
 
-static int prepare(struct flashvm *fvm, struct fvm_image *ret_image, struct flashvm_error *error)
-{
-    const char *cache;
-
-    if (fvm_library_cache(fvm, &cache, error) < 0)
-        return -1;
-    return fvm_image_prepare(fvm->data_dir, cache, fvm->progress, fvm->progress_data, ret_image,
-                             error);
-}
-
-int flashvm_prepare_image(struct flashvm *fvm, char **ret_image_used, struct flashvm_error *error)
-{
-    __attribute__((cleanup(fvm_image_finish))) struct fvm_image image = {.rootfs_fd = -1};
-    struct flashvm_error own = {0};
-    char *image_used = NULL;
-    int outcome = prepare(fvm, &image, &own);
-
-    fvm_progress(fvm, NULL);
-    if (outcome < 0)
-        return fvm_error_return(&own, error);
-    if (ret_image_used) {
-        image_used = fvm_format("%s@%s", image.reference, image.digest);
-        if (image_used == NULL) {
-            fvm_fail_no_memory(&own);
-            return fvm_error_return(&own, error);
-        }
-        *ret_image_used = image_used;
-    }
-    return FLASHVM_OK;
-}
-
-static int run(struct flashvm *fvm, const struct fvm_run_spec *spec, struct fvm_result *result,
-               struct flashvm_error *error)
+static int run(struct flashvm *fvm, const char *image_name, struct fvm_run_spec *spec,
+               struct fvm_result *result, struct flashvm_error *error)
 {
     __attribute__((cleanup(fvm_image_finish))) struct fvm_image image = {.rootfs_fd = -1};
     uint64_t begin = fvm_now_us(), prepared;
 
-    if (prepare(fvm, &image, error) < 0)
+    if (fvm_library_image(fvm, image_name, &image, error) < 0)
         return -1;
+    if (spec->workdir == NULL)
+        spec->workdir = *image.config.working_dir ? image.config.working_dir : "/work";
     prepared = fvm_now_us();
     if (fvm_run(&fvm->host, &image, spec, result, error) < 0)
         return -1;
@@ -73,7 +44,7 @@ int flashvm_run(struct flashvm *fvm, const struct flashvm_run_options *options, 
     }
     checked.spec.progress = fvm->progress;
     checked.spec.progress_data = fvm->progress_data;
-    outcome = run(fvm, &checked.spec, result, &own);
+    outcome = run(fvm, checked.options.image, &checked.spec, result, &own);
     fvm_progress(fvm, NULL);
     if (outcome < 0) {
         fvm_result_free(result);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/error.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -88,6 +89,20 @@ int fvm_fail_context(struct flashvm_error *error, const char *format, ...)
 int fvm_fail_no_memory(struct flashvm_error *error)
 {
     return fvm_fail(error, FLASHVM_IO, "the host is out of memory");
+}
+
+char *fvm_printable(const char *name)
+{
+    enum { SHOWN = 200 };
+    size_t length = strnlen(name, SHOWN + 1);
+    char *text = strndup(name, SHOWN);
+
+    for (char *c = text; c && *c; c++)
+        if (iscntrl((unsigned char)*c))
+            *c = '?';
+    if (text && length > SHOWN)
+        memcpy(text + SHOWN - 3, "...", 3);
+    return text;
 }
 
 int fvm_error_return(struct flashvm_error *own, struct flashvm_error *ret_error)

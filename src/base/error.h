@@ -27,6 +27,12 @@ int fvm_fail_context(struct flashvm_error *error, const char *format, ...)
 int fvm_fail_no_memory(struct flashvm_error *error);
 
 /*
+ * A name from somewhere else, for a message: no control characters for somebody's terminal, and not
+ * too long. To be freed; NULL when memory is exhausted.
+ */
+char *fvm_printable(const char *name);
+
+/*
  * The end of a public call that failed: hand `own` to the caller, who may not want it.
  * Return: the status.
  */

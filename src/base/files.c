@@ -128,6 +128,21 @@ void fvm_file_identity(const struct stat *status, char ret_text[FVM_FILE_IDENTIT
              status->st_mtim.tv_nsec, (intmax_t)status->st_ctim.tv_sec, status->st_ctim.tv_nsec);
 }
 
+char *fvm_absolute_path(const char *path, struct flashvm_error *error)
+{
+    cleanup_free char *current = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    char *absolute;
+
+    if (path[0] != '/' && current == NULL) {
+        fvm_fail_errno(error, errno, "cannot find the current directory");
+        return NULL;
+    }
+    absolute = fvm_format("%s%s%s", current ? current : "", current ? "/" : "", path);
+    if (absolute == NULL)
+        fvm_fail_no_memory(error);
+    return absolute;
+}
+
 char *fvm_format(const char *format, ...)
 {
     char *text = NULL;

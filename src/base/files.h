@@ -42,6 +42,10 @@ void fvm_remove_tree(const char *path);
 enum { FVM_FILE_IDENTITY_SIZE = 128 };
 void fvm_file_identity(const struct stat *status, char ret_text[FVM_FILE_IDENTITY_SIZE]);
 
+/* The path from the root on, so that it stays right when the process changes its directory. To be
+ * freed; NULL with the error set. */
+char *fvm_absolute_path(const char *path, struct flashvm_error *error);
+
 /* A printf that allocates. Return: NULL when memory is exhausted. */
 char *fvm_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -25,6 +25,7 @@ enum option_key {
     OPTION_ENGINE,
     OPTION_ENV,
     OPTION_EXPECT,
+    OPTION_IMAGE,
     OPTION_IN,
     OPTION_JSON,
     OPTION_OUT,
@@ -53,6 +54,7 @@ static const struct option long_options[] = {
     {"env", required_argument, NULL, OPTION_ENV},
     {"expect", required_argument, NULL, OPTION_EXPECT},
     {"help", no_argument, NULL, OPTION_HELP},
+    {"image", required_argument, NULL, OPTION_IMAGE},
     {"in", required_argument, NULL, OPTION_IN},
     {"json", no_argument, NULL, OPTION_JSON},
     {"max-artifact-bytes", required_argument, NULL, OPTION_MAX_ARTIFACT_BYTES},
@@ -212,6 +214,9 @@ static int take_option(struct run_arguments *arguments, int key, char **argv)
         if (*optarg == '\0')
             return command_usage_error(&run_command, "--expect must be a glob such as 'out/*.txt'");
         append_string(arguments->expect, optarg);
+        return 0;
+    case OPTION_IMAGE:
+        options->image = optarg;
         return 0;
     case OPTION_IN:
         return parse_file_in(arguments, optarg);

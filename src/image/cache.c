@@ -62,24 +62,13 @@ static char *default_path(struct flashvm_error *error)
     return path;
 }
 
-/* Absolute, so that it stays right when the process changes its directory. */
-static char *absolute_path(const char *path, struct flashvm_error *error)
+static char *given_path(const char *path, struct flashvm_error *error)
 {
-    cleanup_free char *current = NULL;
-    char *absolute;
-
     if (path[0] == '\0') {
         fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "the cache directory's name is empty");
         return NULL;
     }
-    if (path[0] != '/' && (current = getcwd(NULL, 0)) == NULL) {
-        fvm_fail_errno(error, errno, "cannot find the current directory");
-        return NULL;
-    }
-    absolute = fvm_format("%s%s%s", current ? current : "", current ? "/" : "", path);
-    if (absolute == NULL)
-        fvm_fail_no_memory(error);
-    return absolute;
+    return fvm_absolute_path(path, error);
 }
 
 /* ---- whose it is ----------------------------------------------------------------------------- */
@@ -153,7 +142,7 @@ static int check_parts(const char *path, int fd, struct flashvm_error *error)
 
 int fvm_cache_open(const char *cache_dir, char **ret_path, struct flashvm_error *error)
 {
-    cleanup_free char *path = cache_dir ? absolute_path(cache_dir, error) : default_path(error);
+    cleanup_free char *path = cache_dir ? given_path(cache_dir, error) : default_path(error);
     cleanup_close int fd = -1;
 
     if (path == NULL)
@@ -196,53 +185,62 @@ static int fail_file(const char *what, const char *name, struct flashvm_error *e
     return fvm_fail_errno(error, errno, "cannot %s %s in the cache", what, name);
 }
 
-/* Return: a descriptor of the lock's file, not locked yet, or -1. */
-static int open_lock(int directory_fd, const char *key, struct flashvm_error *error)
+/* Whoever clears the cache removes locks too, while holding them: such a file locks nothing. */
+static bool is_in_its_place(int directory_fd, const char *name, int fd)
 {
-    cleanup_free char *name = fvm_format("%s.lock", key);
-    int fd;
+    struct stat held, named;
 
-    if (name == NULL)
-        return fvm_fail_no_memory(error);
-    fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    return fstat(fd, &held) == 0 && fstatat(directory_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+/*
+ * Open and lock a file, once. @operation: as for flock().
+ * Return: 1 and *ret_fd, 0 when the lock is not free or the file is not in its place any more, -1.
+ */
+static int lock_file(int directory_fd, const char *name, int operation, int *ret_fd,
+                     struct flashvm_error *error)
+{
+    cleanup_close int fd =
+        openat(directory_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+
     if (fd < 0)
-        fail_file("open the lock", name, error);
-    return fd;
+        return fail_file("open the lock", name, error);
+    while (flock(fd, operation) < 0) {
+        if (errno == EWOULDBLOCK)
+            return 0;
+        if (errno != EINTR)
+            return fvm_fail_errno(error, errno, "cannot lock %s in the cache", name);
+    }
+    if (!is_in_its_place(directory_fd, name, fd))
+        return 0;
+    *ret_fd = steal_fd(&fd);
+    return 1;
 }
 
 int fvm_cache_try_lock(int directory_fd, const char *key, int *ret_fd, struct flashvm_error *error)
 {
-    cleanup_close int fd = open_lock(directory_fd, key, error);
+    cleanup_free char *name = fvm_format("%s.lock", key);
 
-    if (fd < 0)
-        return -1;
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK
-                   ? 0
-                   : fvm_fail_errno(error, errno, "cannot lock %s in the cache", key);
-    *ret_fd = steal_fd(&fd);
-    return 1;
+    if (name == NULL)
+        return fvm_fail_no_memory(error);
+    return lock_file(directory_fd, name, LOCK_EX | LOCK_NB, ret_fd, error);
 }
 
 int fvm_cache_lock(int directory_fd, const char *key, void (*waiting)(void *data), void *data,
                    int *ret_fd, struct flashvm_error *error)
 {
-    cleanup_close int fd = open_lock(directory_fd, key, error);
-    int operation = LOCK_EX | LOCK_NB;
+    cleanup_free char *name = fvm_format("%s.lock", key);
+    int locked;
 
-    if (fd < 0)
-        return -1;
-    while (flock(fd, operation) < 0) {
-        if (errno == EWOULDBLOCK) {
-            operation = LOCK_EX;
-            if (waiting)
-                waiting(data);
-        } else if (errno != EINTR) {
-            return fvm_fail_errno(error, errno, "cannot lock %s in the cache", key);
-        }
-    }
-    *ret_fd = steal_fd(&fd);
-    return 0;
+    if (name == NULL)
+        return fvm_fail_no_memory(error);
+    locked = lock_file(directory_fd, name, LOCK_EX | LOCK_NB, ret_fd, error);
+    if (locked == 0 && waiting)
+        waiting(data);
+    while (locked == 0)
+        locked = lock_file(directory_fd, name, LOCK_EX, ret_fd, error);
+    return locked < 0 ? -1 : 0;
 }
 
 static char *temporary_name(const char *name)

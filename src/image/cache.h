@@ -23,14 +23,15 @@ int fvm_cache_open_directory(const char *cache_path, const char *name, bool make
                              struct flashvm_error *error);
 
 /*
- * Take the lock of entry `key` (a file KEY.lock, which stays), waiting for its holder. Closing the
- * descriptor gives the lock back, and so does dying.
+ * Take the lock of entry `key` (a file KEY.lock, which stays until somebody who holds it clears the
+ * entry away), waiting for its holder. Closing the descriptor gives the lock back, and so does
+ * dying.
  * @waiting: may be NULL; called once if the lock is not free.
  */
 int fvm_cache_lock(int directory_fd, const char *key, void (*waiting)(void *data), void *data,
                    int *ret_fd, struct flashvm_error *error);
 
-/* Take the lock if that needs no waiting. Return: 1 and *ret_fd, 0 when it is held, -1. */
+/* As above without waiting. Return: 1 when it is taken, 0 when another holds it, -1. */
 int fvm_cache_try_lock(int directory_fd, const char *key, int *ret_fd, struct flashvm_error *error);
 
 /*

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "image/layer.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <locale.h>
 #include <stdlib.h>
@@ -28,22 +27,9 @@ struct layer_apply {
     struct fvm_tree *tree;
     struct fvm_squashfs *squashfs;
     struct archive *tar;
+    struct fvm_tar_stream *stream;
+    bool is_ended; /* libarchive cannot go on, and need not */
 };
-
-/* A name for a message: no control characters for somebody's terminal, and not too long. */
-static char *printable(const char *name)
-{
-    enum { SHOWN = 200 };
-    size_t length = strnlen(name, SHOWN + 1);
-    char *text = strndup(name, SHOWN);
-
-    for (char *c = text; c && *c; c++)
-        if (iscntrl((unsigned char)*c))
-            *c = '?';
-    if (text && length > SHOWN)
-        memcpy(text + SHOWN - 3, "...", 3);
-    return text;
-}
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -122,7 +108,7 @@ static int apply_whiteout(struct layer_apply *apply, const char *parent, const c
 static int find_link_target(struct layer_apply *apply, const char *target,
                             struct fvm_inode **ret_inode, struct flashvm_error *error)
 {
-    cleanup_free char *shown = printable(target);
+    cleanup_free char *shown = fvm_printable(target);
     cleanup_free char *path = NULL;
     struct fvm_node *directory;
     struct fvm_node *node = NULL;
@@ -166,7 +152,10 @@ static int copy_content(struct layer_apply *apply, struct archive_entry *entry,
             return -1;
         written = (uint64_t)offset + part;
     }
-    if (result != ARCHIVE_EOF)
+    /* umoci's last file lacks the padding behind it, and the tar's end marker. All of it is here.
+     */
+    apply->is_ended = result == ARCHIVE_FATAL && written == size && apply->stream->is_unpacked;
+    if (result != ARCHIVE_EOF && !apply->is_ended)
         return fvm_fail(error, FLASHVM_IMAGE_INVALID, "its content cannot be read: %s",
                         archive_error_string(apply->tar) ?: "unknown cause");
     if (fvm_squashfs_skip(apply->squashfs, size - written, error) < 0)
@@ -304,7 +293,8 @@ static int apply_entries(struct layer_apply *apply, struct flashvm_error *error)
     struct archive_entry *entry;
     int result;
 
-    while ((result = archive_read_next_header(apply->tar, &entry)) != ARCHIVE_EOF) {
+    while (!apply->is_ended &&
+           (result = fvm_tar_stream_next(apply->stream, &entry)) != ARCHIVE_EOF) {
         const char *name;
         cleanup_free char *shown = NULL;
 
@@ -314,7 +304,7 @@ static int apply_entries(struct layer_apply *apply, struct flashvm_error *error)
         name = archive_entry_pathname(entry);
         if (name == NULL)
             return fvm_fail(error, FLASHVM_IMAGE_INVALID, "an entry of its tar has no name");
-        shown = printable(name);
+        shown = fvm_printable(name);
         if (apply_entry(apply, entry, name, error) < 0)
             return fvm_fail_context(error, "entry \"%s\"", shown ? shown : "");
     }
@@ -347,6 +337,7 @@ int fvm_layer_apply(const struct fvm_oci *oci, const struct fvm_oci_layer *layer
     if (fvm_tar_stream_open(oci, layer, left->unpacked_bytes, &stream, error) < 0)
         return -1;
     apply.tar = stream->tar;
+    apply.stream = stream;
     result = apply_in_c_locale(&apply, error);
     if (result == 0)
         result = fvm_tar_stream_verify_tar(stream, layer, error);

@@ -35,10 +35,12 @@ void fvm_oci_finish(struct fvm_oci *oci);
 #define cleanup_oci __attribute__((cleanup(fvm_oci_finish)))
 
 /*
- * Find the manifest that index.json names `ref_name` and that is for this platform. Reads
- * index.json and the indexes below it, nothing else. FLASHVM_NOT_FOUND when there is none.
+ * Find a manifest for this platform. Reads index.json and the indexes below it, nothing else.
+ * @ref_name: what index.json names it; NULL: any, and there must be one image only.
+ * @digest: of the manifest, or of an index that leads to it; NULL: any.
+ * FLASHVM_NOT_FOUND when there is none; the message lists the names that there are.
  */
-int fvm_oci_find(const struct fvm_oci *oci, const char *ref_name,
+int fvm_oci_find(const struct fvm_oci *oci, const char *ref_name, const char *digest,
                  struct fvm_descriptor *ret_manifest, struct flashvm_error *error);
 
 /* Read and verify a manifest and its config. The layers' blobs are not touched. */
@@ -48,8 +50,8 @@ void fvm_oci_image_finish(struct fvm_oci_image *image);
 #define cleanup_oci_image __attribute__((cleanup(fvm_oci_image_finish)))
 
 /*
- * Fill a config from "Env", "WorkingDir" and "User" of a JSON object, spelt as an OCI config spells
- * them.
+ * Fill a config from "Env", "WorkingDir", "User", "Entrypoint" and "Cmd" of a JSON object, spelt as
+ * an OCI config spells them.
  * @json: NULL or JSON null for an empty config.
  */
 int fvm_image_config_from_json(const json_t *json, struct fvm_image_config *ret_config,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sqfs/super.h>
@@ -20,6 +21,7 @@
 #include "image/rootfs.h"
 
 enum { MAX_ENTRY_BYTES = 8 << 20 };
+enum { MAX_REFERENCES = 16 }; /* the oldest are forgotten */
 
 /* An entry's names; to be freed. */
 struct entry_names {
@@ -103,8 +105,12 @@ static bool looks_complete(int fd, off_t size)
            le64toh(super.inode_table_start) < le64toh(super.bytes_used);
 }
 
-/* Return: NULL when it is missing, unreadable or not to be trusted. */
-static json_t *load_json(const struct fvm_rootfs_cache *cache, const char *name)
+/*
+ * Return: NULL when it is missing, unreadable or not to be trusted.
+ * @ret_used_at: of the last use, which is the file's time.
+ */
+static json_t *load_json(const struct fvm_rootfs_cache *cache, const char *name,
+                         int64_t *ret_used_at)
 {
     cleanup_close int fd = -1;
     cleanup_free char *data = NULL;
@@ -118,7 +124,35 @@ static json_t *load_json(const struct fvm_rootfs_cache *cache, const char *name)
     data = malloc(size);
     if (data == NULL || pread(fd, data, size, 0) != (ssize_t)size)
         return NULL;
+    *ret_used_at = status.st_mtime;
     return json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
+}
+
+/* What has been checked of an entry's JSON. */
+static bool take_json(json_t *json, const char *manifest_digest, struct fvm_rootfs_entry *entry)
+{
+    json_t *references = json_object_get(json, "references");
+    const json_t *made_at = json_object_get(json, "made_at");
+    const char *python = json_string_value(json_object_get(json, "python"));
+    const char *digest = json_string_value(json_object_get(json, "manifest"));
+    const json_t *reference;
+    size_t i;
+
+    if (digest == NULL || strcmp(digest, manifest_digest) != 0 || python == NULL ||
+        python[0] != '/' || !json_is_integer(made_at) || json_array_size(references) == 0 ||
+        fvm_image_config_from_json(json_object_get(json, "config"), &entry->image.config, NULL) < 0)
+        return false;
+    json_array_foreach(references, i, reference)
+    {
+        if (!json_is_string(reference))
+            return false;
+    }
+    entry->references = json_incref(references);
+    entry->made_at = json_integer_value(made_at);
+    entry->image.reference = strdup(json_string_value(json_array_get(references, 0)));
+    entry->image.digest = strdup(digest);
+    entry->image.python = strdup(python);
+    return entry->image.reference && entry->image.digest && entry->image.python;
 }
 
 static bool json_says(const json_t *json, const char *key, const char *expected)
@@ -162,40 +196,37 @@ static bool is_intact(const struct fvm_rootfs_cache *cache, const struct entry_n
     return true;
 }
 
-int fvm_rootfs_cache_find(const struct fvm_rootfs_cache *cache, const char *reference,
-                          const char *manifest_digest, struct fvm_image *ret_image,
-                          struct flashvm_error *error)
+int fvm_rootfs_cache_load(const struct fvm_rootfs_cache *cache, const char *manifest_digest,
+                          struct fvm_rootfs_entry *ret_entry, struct flashvm_error *error)
 {
+    cleanup_rootfs_entry struct fvm_rootfs_entry entry = {.image.rootfs_fd = -1};
     cleanup_names struct entry_names names = {0};
-    cleanup_image_config struct fvm_image_config config = {0};
     cleanup_json json_t *json = NULL;
-    cleanup_close int fd = -1;
-    struct fvm_image image;
     struct stat status;
 
     if (make_names(manifest_digest, &names, error) < 0)
         return -1;
-    json = load_json(cache, names.json);
-    if (json == NULL || !json_says(json, "manifest", manifest_digest) ||
-        !json_says(json, "reference", reference) ||
-        fvm_image_config_from_json(json_object_get(json, "config"), &config, NULL) < 0)
-        return 0;
-    fd = fvm_cache_open_file(cache->fd, names.rootfs, &status);
-    if (fd < 0 || !is_intact(cache, &names, fd, &status, json))
-        return 0;
-    image = (struct fvm_image){.reference = strdup(reference),
-                               .digest = strdup(manifest_digest),
-                               .rootfs_path = fvm_format("%s/%s", cache->path, names.rootfs),
-                               .rootfs_fd = steal_fd(&fd),
-                               .config = config};
-    config = (struct fvm_image_config){0};
-    if (image.reference == NULL || image.digest == NULL || image.rootfs_path == NULL) {
-        fvm_cleanup_close(&image.rootfs_fd);
-        fvm_image_finish(&image);
+    entry.image.rootfs_path = fvm_format("%s/%s", cache->path, names.rootfs);
+    if (entry.image.rootfs_path == NULL)
         return fvm_fail_no_memory(error);
-    }
-    *ret_image = image;
+    json = load_json(cache, names.json, &entry.used_at);
+    if (json == NULL || !take_json(json, manifest_digest, &entry))
+        return 0;
+    entry.image.rootfs_fd = fvm_cache_open_file(cache->fd, names.rootfs, &status);
+    if (entry.image.rootfs_fd < 0 ||
+        !is_intact(cache, &names, entry.image.rootfs_fd, &status, json))
+        return 0;
+    entry.size_bytes = (uint64_t)status.st_size;
+    *ret_entry = entry;
+    entry = (struct fvm_rootfs_entry){.image.rootfs_fd = -1};
     return 1;
+}
+
+void fvm_rootfs_entry_finish(struct fvm_rootfs_entry *entry)
+{
+    json_decref(entry->references);
+    fvm_image_finish(&entry->image);
+    *entry = (struct fvm_rootfs_entry){.image.rootfs_fd = -1};
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -217,7 +248,7 @@ int fvm_rootfs_cache_lock(const struct fvm_rootfs_cache *cache, const char *mani
 }
 
 static json_t *describe(const char *reference, const struct fvm_oci_image *image,
-                        const struct stat *status, const char *hex)
+                        const char *python, const struct stat *status, const char *hex)
 {
     cleanup_json json_t *env = json_array();
     char identity[FVM_FILE_IDENTITY_SIZE];
@@ -226,11 +257,16 @@ static json_t *describe(const char *reference, const struct fvm_oci_image *image
         if (json_array_append_new(env, json_string(*entry)) < 0)
             return NULL;
     fvm_file_identity(status, identity);
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:{s:O, s:s, s:s}}", "reference", reference,
-                     "manifest", image->manifest.digest, "rootfs_size_bytes",
-                     (json_int_t)status->st_size, "rootfs_sha256", hex, "rootfs_identity", identity,
-                     "config", "Env", env, "WorkingDir", image->config.working_dir, "User",
-                     image->config.user);
+    return json_pack(
+        "{s:s, s:[o], s:I, s:I, s:s, s:s, s:s, s:{s:O, s:s, s:s}}",                  /**/
+        "manifest", image->manifest.digest,                                          /**/
+        "references", json_string(reference) ?: json_string(image->manifest.digest), /**/
+        "made_at", (json_int_t)time(NULL),                                           /**/
+        "rootfs_size_bytes", (json_int_t)status->st_size,                            /**/
+        "rootfs_identity", identity,                                                 /**/
+        "rootfs_sha256", hex,                                                        /**/
+        "python", python,                                                            /**/
+        "config", "Env", env, "WorkingDir", image->config.working_dir, "User", image->config.user);
 }
 
 int fvm_rootfs_cache_make(const struct fvm_rootfs_cache *cache, const struct fvm_oci *oci,
@@ -240,6 +276,7 @@ int fvm_rootfs_cache_make(const struct fvm_rootfs_cache *cache, const struct fvm
     cleanup_names struct entry_names names = {0};
     cleanup_json json_t *json = NULL;
     cleanup_close int fd = -1;
+    cleanup_free char *python = NULL;
     char hex[FVM_SHA256_HEX_SIZE];
     struct stat status;
     uint64_t size;
@@ -249,18 +286,59 @@ int fvm_rootfs_cache_make(const struct fvm_rootfs_cache *cache, const struct fvm
     if (fvm_cache_begin_file(cache->fd, names.rootfs, &fd, error) < 0)
         return fvm_fail_context(error, "%s", cache->path);
     /* Readable for others, so that a process may drop its user and open it by /proc/self/fd. */
-    if (fvm_rootfs_write(oci, image, fd, NULL, error) < 0 ||
+    if (fvm_rootfs_write(oci, image, fd, NULL, &python, error) < 0 ||
         fvm_sha256_file(fd, names.rootfs, &size, hex, error) < 0 ||
         fvm_cache_publish_file(cache->fd, names.rootfs, fd, 0444, error) < 0) {
         fvm_cache_abandon_file(cache->fd, names.rootfs);
-        return fvm_fail_context(error, "%s/%s", cache->path, names.rootfs);
+        return error->status == FLASHVM_IMAGE_INVALID /* where it goes does not matter then */
+                   ? -1
+                   : fvm_fail_context(error, "%s/%s", cache->path, names.rootfs);
     }
     /* Not earlier: the new name is a change of the file, and with it of its identity. */
     if (fstat(fd, &status) == 0)
-        json = describe(reference, image, &status, hex);
+        json = describe(reference, image, python, &status, hex);
     if (make_json(cache, names.json, json, error) < 0) {
         unlinkat(cache->fd, names.rootfs, 0); /* half an entry is of no use */
         return fvm_fail_context(error, "%s/%s", cache->path, names.json);
     }
     return 0;
+}
+
+/* ---- what leads to an entry, and when it was used -------------------------------------------- */
+
+/* The JSON with one reference more, the newest last. Return: NULL when there is no need for it. */
+static json_t *with_reference(json_t *json, const char *reference)
+{
+    json_t *references = json_object_get(json, "references");
+    const json_t *known;
+    size_t i;
+
+    json_array_foreach(references, i, known)
+    {
+        if (strcmp(json_string_value(known) ?: "", reference) == 0)
+            return NULL;
+    }
+    if (json_array_append_new(references, json_string(reference)) < 0)
+        return NULL; /* a path that is not UTF-8 */
+    while (json_array_size(references) > MAX_REFERENCES)
+        json_array_remove(references, 0);
+    return json;
+}
+
+void fvm_rootfs_cache_note_use(const struct fvm_rootfs_cache *cache, const char *manifest_digest,
+                               const char *reference)
+{
+    cleanup_names struct entry_names names = {0};
+    cleanup_json json_t *json = NULL;
+    cleanup_close int lock_fd = -1;
+    int64_t used_at;
+
+    if (make_names(manifest_digest, &names, NULL) < 0)
+        return;
+    utimensat(cache->fd, names.json, NULL, AT_SYMLINK_NOFOLLOW);
+    if (reference == NULL || fvm_cache_try_lock(cache->fd, names.key, &lock_fd, NULL) != 1)
+        return;
+    json = load_json(cache, names.json, &used_at);
+    if (json && with_reference(json, reference))
+        make_json(cache, names.json, json, NULL);
 }

@@ -8,6 +8,9 @@
 
 #include "base/cleanup.h"
 
+/* A map of some 400,000 holes, or any other header that makes sense. */
+enum { MAX_HEADER_BYTES = 8 << 20 };
+
 static la_ssize_t read_blob(struct archive *archive, void *data, const void **ret_buffer)
 {
     struct fvm_tar_stream *stream = data;
@@ -51,8 +54,15 @@ static la_ssize_t read_tar(struct archive *archive, void *data, const void **ret
     struct fvm_tar_stream *stream = data;
     la_ssize_t count = read_unpacked(stream, ret_buffer);
 
-    if (count < 0)
+    if (count < 0) {
         archive_copy_error(archive, stream->unpacked);
+    } else if ((uint64_t)count > stream->header_left) {
+        archive_set_error(archive, EFBIG, "an entry's header has more than %d bytes",
+                          MAX_HEADER_BYTES);
+        return -1;
+    } else {
+        stream->header_left -= (uint64_t)count;
+    }
     return count;
 }
 
@@ -117,6 +127,7 @@ int fvm_tar_stream_open(const struct fvm_oci *oci, const struct fvm_oci_layer *l
         return fvm_fail_no_memory(error);
     stream->blob.fd = -1;
     stream->unpacked_limit = unpacked_limit;
+    stream->header_left = MAX_HEADER_BYTES;
     sha256_init(&stream->sha256);
     stream->unpacked = archive_read_new();
     stream->tar = archive_read_new();
@@ -135,6 +146,20 @@ int fvm_tar_stream_open(const struct fvm_oci *oci, const struct fvm_oci_layer *l
     }
     *ret_stream = steal_pointer(stream);
     return 0;
+}
+
+int fvm_tar_stream_next(struct fvm_tar_stream *stream, struct archive_entry **ret_entry)
+{
+    int result;
+
+    stream->header_left = UINT64_MAX;
+    if (stream->has_entry) /* what nobody read of the last entry's content is no header */
+        archive_read_data_skip(stream->tar);
+    stream->has_entry = true;
+    stream->header_left = MAX_HEADER_BYTES;
+    result = archive_read_next_header(stream->tar, ret_entry);
+    stream->header_left = UINT64_MAX;
+    return result;
 }
 
 int fvm_tar_stream_verify_blob(struct fvm_tar_stream *stream, struct flashvm_error *error)

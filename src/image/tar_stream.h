@@ -16,11 +16,13 @@
 struct fvm_tar_stream {
     struct fvm_blob blob;
     struct archive *unpacked;
-    struct archive *tar;      /* for archive_read_next_header() and archive_read_data_block() */
+    struct archive *tar;      /* for archive_read_data_block() */
     struct sha256_ctx sha256; /* of the tar */
     uint64_t unpacked_bytes;
     uint64_t unpacked_limit;
     bool is_unpacked; /* to the end */
+    bool has_entry;
+    uint64_t header_left; /* what the header being read may still take */
     char buffer[64 * 1024];
 };
 
@@ -28,6 +30,12 @@ struct fvm_tar_stream {
 int fvm_tar_stream_open(const struct fvm_oci *oci, const struct fvm_oci_layer *layer,
                         uint64_t unpacked_limit, struct fvm_tar_stream **ret_stream,
                         struct flashvm_error *error);
+
+/*
+ * archive_read_next_header(), with a limit on what a header takes. libarchive has none: it keeps
+ * the whole map of a sparse file's holes, which compresses a thousandfold.
+ */
+int fvm_tar_stream_next(struct fvm_tar_stream *stream, struct archive_entry **ret_entry);
 
 /* Read what is left of the blob, and check its digest. */
 int fvm_tar_stream_verify_blob(struct fvm_tar_stream *stream, struct flashvm_error *error);

@@ -158,6 +158,7 @@ struct walk {
     struct fvm_tree *tree;
     struct fvm_node *directory; /* where it stands; NULL: nowhere, there is no such directory */
     bool make;
+    bool any_kind; /* `directory` may also be a file, at the end of the path */
     unsigned symlinks_left;
 };
 
@@ -180,7 +181,7 @@ static int walk_component(struct walk *walk, const char *name, struct flashvm_er
         return 0;
     }
     if (!S_ISLNK(child->inode->mode) && !walk->make) {
-        walk->directory = NULL;
+        walk->directory = walk->any_kind ? child : NULL;
         return 0;
     }
     if (!S_ISLNK(child->inode->mode))
@@ -222,6 +223,14 @@ int fvm_tree_directory(struct fvm_tree *tree, const char *path, bool make,
         return -1;
     *ret_directory = walk.directory;
     return 0;
+}
+
+struct fvm_node *fvm_tree_find(struct fvm_tree *tree, const char *path)
+{
+    struct walk walk = {
+        .tree = tree, .directory = tree->root, .any_kind = true, .symlinks_left = MAX_SYMLINKS};
+
+    return walk_path(&walk, path, NULL) < 0 ? NULL : walk.directory;
 }
 
 /* ---- changes --------------------------------------------------------------------------------- */

@@ -83,6 +83,12 @@ int fvm_tree_directory(struct fvm_tree *tree, const char *path, bool make,
                        struct fvm_node **ret_directory, struct flashvm_error *error);
 
 /*
+ * Find what a path leads to, following symlinks likewise, the last component's too.
+ * Return: NULL when there is no such thing.
+ */
+struct fvm_node *fvm_tree_find(struct fvm_tree *tree, const char *path);
+
+/*
  * Give `inode` a name. What had the name before is removed with all below it, except that a
  * directory over a directory keeps its children and takes the new owner, mode and time. The tree
  * holds the inode from here on; on failure it stays with the caller.

@@ -20,7 +20,7 @@
  *                           <──   RESULT json
  *
  * Instead of READY, STARTED or RESULT the guest may send FAILED (a sentence): the run cannot be
- * done.
+ * done; instead of READY, since the image's interpreter does not start.
  */
 #pragma once
 

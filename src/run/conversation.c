@@ -27,7 +27,8 @@ enum stage { BOOTING, READY, STARTING, RUNNING, DONE };
 struct conversation {
     struct fvm_vm *vm;
     const struct fvm_run_spec *spec;
-    struct fvm_result *result; /* NULL while booting */
+    const struct fvm_image *image; /* NULL after booting */
+    struct fvm_result *result;     /* NULL while booting */
     struct fvm_frame_decoder decoder;
     struct fvm_sender sender;
     enum stage stage;
@@ -200,11 +201,12 @@ static int take_frame(struct conversation *conversation, const struct fvm_frame 
     const struct fvm_run_spec *spec = conversation->spec;
     struct fvm_result *result = conversation->result;
 
-    if (frame->type == FVM_FRAME_FAILED) {
-        fvm_fail(error, conversation->stage == BOOTING ? FLASHVM_BOOT_FAILED : FLASHVM_GUEST_FAILED,
-                 "the guest cannot do the run: %.*s", (int)frame->size, frame->payload);
-        return -1;
-    }
+    if (frame->type == FVM_FRAME_FAILED && conversation->stage == BOOTING)
+        return fvm_fail(error, FLASHVM_IMAGE_INVALID, "the image %s cannot run Python: %.*s",
+                        conversation->image->reference, (int)frame->size, frame->payload);
+    if (frame->type == FVM_FRAME_FAILED)
+        return fvm_fail(error, FLASHVM_GUEST_FAILED, "the guest cannot do the run: %.*s",
+                        (int)frame->size, frame->payload);
     if (conversation->stage == BOOTING && frame->type == FVM_FRAME_READY) {
         conversation->stage = READY;
         return 0;
@@ -333,6 +335,7 @@ int fvm_conversation_boot(struct fvm_vm *vm, const struct fvm_image *image,
     __attribute__((cleanup(conversation_finish))) struct conversation conversation = {
         .vm = vm,
         .spec = spec,
+        .image = image,
         .stage = BOOTING,
         .sender = {.file_fd = -1},
         .deadline_us = deadline_in(spec->boot_timeout_ms),

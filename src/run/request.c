@@ -71,8 +71,8 @@ int fvm_request_append_setup(struct fvm_buffer *outgoing, const struct fvm_image
 {
     size_t before = outgoing->size;
     cleanup_json json_t *json =
-        json_pack("{s:o, s:s}", "env", string_array((const char *const *)image->config.env), "user",
-                  image->config.user);
+        json_pack("{s:o, s:s, s:s}", "env", string_array((const char *const *)image->config.env),
+                  "user", image->config.user, "python", image->python);
 
     if (append_json(outgoing, FVM_FRAME_SETUP, json, error) < 0)
         return -1;

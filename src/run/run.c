@@ -50,7 +50,7 @@ int fvm_run(struct fvm_host *host, const struct fvm_image *image, const struct f
         return -1;
     result->public.engine = engine->name;
     result->public.accelerator = accelerator;
-    result->public.image_used = fvm_format("%s@%s", image->reference, image->digest);
+    result->public.image_used = fvm_image_full_name(image);
     if (result->public.image_used == NULL)
         return fvm_fail_no_memory(error);
     if (spec->expect[0] && fvm_result_make_directory(result, error) < 0)

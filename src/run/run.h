@@ -25,7 +25,7 @@ struct fvm_run_spec {
     uint64_t start_timeout_ms;   /* from there until the snippet begins */
     uint64_t grace_ms;           /* over timeout_ms, and between two artifact frames */
     uint64_t collect_timeout_ms; /* for all artifacts together */
-    const char *workdir;
+    const char *workdir;         /* NULL until the image is known, which has one */
     const char *const *env;
     const char *const *python_args;
     const char *const *args;

@@ -25,6 +25,8 @@ NEEDS: Dict[str, Callable[[], bool]] = {
     "qemu": lambda: shutil.which("qemu-system-x86_64") is not None,
     "root": lambda: os.geteuid() == 0,
     "skopeo": lambda: shutil.which("skopeo") is not None,
+    "umoci": lambda: shutil.which("umoci") is not None,
+    "buildah": lambda: shutil.which("buildah") is not None,
     "python3.8": lambda: (3, 8) in pythons(),
 }
 

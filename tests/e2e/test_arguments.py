@@ -48,8 +48,8 @@ WRONG_TYPES: List[Case] = [
     ({"env": {1: "A"}}, "a name in env must be a str, not 1"),
     ({"env": {b"A": "B"}}, "a name in env must be a str, not b'A'"),
     ({"workdir": b"/work"}, "workdir must be an absolute path"),
-    ({"workdir": None}, "workdir must be an absolute path"),
     ({"workdir": 5}, "workdir must be an absolute path"),
+    ({"image": b"oci:x"}, "image must be a str such as 'oci:PATH:REF', or None"),
     (
         {"python_args": "-u"},
         r"python_args must be a list of str, not one str; write python_args=\['-u'\]",

@@ -77,9 +77,15 @@ WRONG_USE = [
     (["help", "run", "x"], "'x' is one argument too many"),
     (["doctor", "x"], "doctor: 'x' is one argument too many"),
     (["doctor", "--j=2"], "'--j=2' is not an option"),
-    (["image"], "flashvm image prepare"),
-    (["image", "pull"], "'pull' is not known; it can be 'prepare'"),
-    (["image", "prepare", "x"], "'x' is one argument too many"),
+    (["image"], "say what to do: list, prepare or clear"),
+    (["image", "pull"], "'pull' is not known; it can be list, prepare or clear"),
+    (["image", "prepare", "x", "y"], "'y' is one argument too many"),
+    (["image", "list", "x"], "'x' is one argument too many"),
+    (["image", "clear", "x"], "'x' is one argument too many"),
+    (["image", "prepare", "--json"], "--json is for 'flashvm image list'"),
+    (["image", "--nope"], "'--nope' is not an option"),
+    (["run", "--image"], "the option '--image' needs a value"),
+    (["run", "--image", "oci:", "-c", ""], "it has no path"),
     (["version", "x"], "version: 'x' is one argument too many"),
 ]
 
@@ -123,7 +129,7 @@ def test_each_command_has_a_help(flashvm: Flashvm, name: str) -> None:
 
 def test_the_help_of_run_names_every_option_and_exit_code(flashvm: Flashvm) -> None:
     text = flashvm("help", "run").stdout.decode()
-    options = "-c --code --expect --out --timeout --memory --cpus --env --workdir --engine"
+    options = "-c --code --image --expect --out --timeout --memory --cpus --env --workdir --engine"
     for option in f"{options} --python-arg --json -q --quiet -h --help".split():
         assert option in text
     assert all(str(code) in text for code in range(240, 251))

@@ -142,7 +142,7 @@ def test_a_qemu_that_refuses_to_start(stand_in_script: StandInScript) -> None:
 def test_an_agent_that_cannot(stand_in_script: StandInScript) -> None:
     # A FAILED frame (15) of 14 bytes.
     stand_in_script(r"printf '\017\000\000\000\016\000\000\000no python here' >&4; sleep 100")
-    with pytest.raises(fvm.BootFailed, match="the guest cannot do the run: no python here"):
+    with pytest.raises(fvm.ImageInvalid, match=r"python-basic cannot run Python: no python here"):
         fvm.run("")
 
 

@@ -126,6 +126,7 @@ PROVOKED: Dict[str, Callable[[Scene], str]] = {
     "… is in the way of a file of the cache: it is a directory; remove it": (
         Scene.directory_in_the_cache
     ),
+    'the image "…" is not in the cache': lambda on: on.command("run --image nothing -c die"),
     "cannot make a directory for artifacts in … (TMPDIR can name another place): …": (
         lambda on: on.run(TMPDIR="/nonexistent")
     ),
@@ -148,6 +149,8 @@ PROVOKED: Dict[str, Callable[[Scene], str]] = {
 WRITTEN = {
     "KVM is not usable: it takes VMs but emulates their code far too slowly": "src/probe/main.c",
     "the microVM was not up after … seconds and was ended": "src/run/conversation.c",
+    "it has no Python: there is no python3 on its PATH": "src/image/fitness.c",
+    "the image … cannot run Python: …": "src/run/conversation.c",
     "python/flashvm/data has no kernel and image for the guest": "python/meson.build",
 }
 

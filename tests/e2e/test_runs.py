@@ -106,6 +106,11 @@ import time; print(time.tzname, __file__, sys.path[0])
     assert lines[3] == "('JST', 'JST') /work/main.py /work"
 
 
+def test_a_workdir_that_the_snippet_may_not_enter() -> None:
+    with pytest.raises(fvm.GuestFailed, match=r"uid 1000 cannot use .* /root: Permission denied$"):
+        fvm.run("", workdir="/root")
+
+
 @pytest.mark.parametrize(
     "options",
     [

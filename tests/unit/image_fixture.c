@@ -182,6 +182,36 @@ void tar_sparse_file(struct tar *tar, const char *name, uint64_t size)
     assert_int_equal(archive_write_data(tar->archive, "end", 3), 3);
 }
 
+void tar_raw_header(struct tar *tar, char type, const char *name, size_t size)
+{
+    char block[512] = {0};
+    unsigned sum = 8 * ' ';
+
+    strncpy(block, name, 100);
+    snprintf(block + 100, 8, "%07o", 0644);
+    snprintf(block + 108, 8, "%07o", 0);
+    snprintf(block + 116, 8, "%07o", 0);
+    snprintf(block + 124, 12, "%011zo", size);
+    snprintf(block + 136, 12, "%011o", 1000);
+    block[156] = type;
+    memcpy(block + 257,
+           "ustar\0"
+           "00",
+           8);
+    for (size_t i = 0; i < sizeof block; i++)
+        sum += (unsigned char)block[i];
+    snprintf(block + 148, 8, "%06o", sum);
+    assert_int_equal(fvm_buffer_append(&tar->bytes, block, sizeof block), 0);
+}
+
+void tar_raw_data(struct tar *tar, const char *data, size_t size)
+{
+    static const char zeros[512];
+
+    assert_int_equal(fvm_buffer_append(&tar->bytes, data, size), 0);
+    assert_int_equal(fvm_buffer_append(&tar->bytes, zeros, (512 - size % 512) % 512), 0);
+}
+
 void tar_end(struct tar *tar)
 {
     if (tar->archive)
@@ -326,10 +356,10 @@ int fixture_build_limited(struct fixture *fixture, const struct fvm_image_limits
 
     fixture_write_layout(fixture);
     if (fvm_oci_open(fixture->layout, &oci, &fixture->error) < 0 ||
-        fvm_oci_find(&oci, "python-basic", &manifest, &fixture->error) < 0 ||
+        fvm_oci_find(&oci, "python-basic", NULL, &manifest, &fixture->error) < 0 ||
         fvm_oci_load(&oci, &manifest, &image, &fixture->error) < 0)
         return -1;
-    return fvm_rootfs_write(&oci, &image, fd, limits, &fixture->error);
+    return fvm_rootfs_write(&oci, &image, fd, limits, NULL, &fixture->error);
 }
 
 int fixture_build(struct fixture *fixture)

@@ -54,6 +54,9 @@ void tar_device(struct tar *tar, const char *name, mode_t type, unsigned major, 
 void tar_owned_file(struct tar *tar, const char *name, int64_t uid, int64_t gid, int64_t mtime);
 /* A file that is a hole but for "end" in its last three bytes. */
 void tar_sparse_file(struct tar *tar, const char *name, uint64_t size);
+/* A header block and padded content as they stand, for what a tar writer would not write. */
+void tar_raw_header(struct tar *tar, char type, const char *name, size_t size);
+void tar_raw_data(struct tar *tar, const char *data, size_t size);
 void tar_end(struct tar *tar);
 void tar_finish(struct tar *tar);
 

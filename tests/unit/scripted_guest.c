@@ -139,6 +139,7 @@ int talk_boot(struct talk *talk, void (*script)(struct guest *guest))
 {
     const struct fvm_image image = {
         .reference = (char *)"test:image",
+        .python = (char *)"/bin/python3",
         .config = {.env = (char *[]){(char *)"PATH=/bin", NULL}, .user = (char *)"1000:100"},
     };
 

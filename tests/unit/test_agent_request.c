@@ -278,9 +278,10 @@ static void variables_that_an_interpreter_reads_at_its_start_need_a_new_one(void
 
 /* ---- SETUP ----------------------------------------------------------------------------------- */
 
-static void a_setup_says_environment_and_user(void **state)
+static void a_setup_says_environment_user_and_interpreter(void **state)
 {
-    static const char text[] = "{\"env\": [\"PATH=/bin\", \"A=b\"], \"user\": \"1000:100\"}";
+    static const char text[] = "{\"env\": [\"PATH=/bin\", \"A=b\"], \"user\": \"1000:100\", "
+                               "\"python\": \"/opt/bin/python3\"}";
     struct setup setup;
 
     (void)state;
@@ -289,6 +290,7 @@ static void a_setup_says_environment_and_user(void **state)
     assert_string_equal(setup.env[1], "A=b");
     assert_null(setup.env[2]);
     assert_string_equal(setup.user, "1000:100");
+    assert_string_equal(setup.python, "/opt/bin/python3");
     setup_finish(&setup);
 }
 
@@ -296,12 +298,15 @@ static void a_setup_with_a_wrong_field_is_refused(void **state)
 {
     static const char *const cases[] = {
         "{}",
-        "{\"env\": []}",
-        "{\"user\": \"\"}",
-        "{\"env\": \"A=b\", \"user\": \"\"}",
-        "{\"env\": [1], \"user\": \"\"}",
-        "{\"env\": [], \"user\": 1000}",
-        "{\"env\": [], \"user\": null}",
+        "{\"user\": \"\", \"python\": \"/p\"}",
+        "{\"env\": [], \"python\": \"/p\"}",
+        "{\"env\": [], \"user\": \"\"}",
+        "{\"env\": \"A=b\", \"user\": \"\", \"python\": \"/p\"}",
+        "{\"env\": [1], \"user\": \"\", \"python\": \"/p\"}",
+        "{\"env\": [], \"user\": 1000, \"python\": \"/p\"}",
+        "{\"env\": [], \"user\": null, \"python\": \"/p\"}",
+        "{\"env\": [], \"user\": \"\", \"python\": null}",
+        "{\"env\": [], \"user\": \"\", \"python\": \"python3\"}",
     };
 
     (void)state;
@@ -325,7 +330,7 @@ int main(void)
         cmocka_unit_test(a_request_need_not_end_with_a_nul),
         cmocka_unit_test(the_waiting_interpreter_serves_only_its_own_options),
         cmocka_unit_test(variables_that_an_interpreter_reads_at_its_start_need_a_new_one),
-        cmocka_unit_test(a_setup_says_environment_and_user),
+        cmocka_unit_test(a_setup_says_environment_user_and_interpreter),
         cmocka_unit_test(a_setup_with_a_wrong_field_is_refused),
     };
 

@@ -193,6 +193,7 @@ static void add_image(struct fixture *fixture)
 
     tar_begin(&tar);
     tar_file(&tar, "hello", "hello\n");
+    tar_bytes(&tar, "usr/bin/python3", "#!", 2, 0755);
     tar_bytes(&tar, "big", fixture, sizeof *fixture, 0755);
     fixture_add_layer(fixture, &tar, GZIP);
     fixture_write_layout(fixture);
@@ -218,8 +219,8 @@ static void count_stage(void *data, const char *stage)
 
 static int prepare(struct fixture *fixture, struct stages *stages, struct fvm_image *ret_image)
 {
-    return fvm_image_prepare(fixture->data_dir, fixture->cache, count_stage, stages, ret_image,
-                             &fixture->error);
+    return fvm_image_prepare(fixture->data_dir, fixture->cache, NULL, count_stage, stages,
+                             ret_image, &fixture->error);
 }
 
 /* Prepare it, look at it, give it back. Return: how often it was unpacked. */
@@ -307,8 +308,9 @@ static void a_missing_image_names_directory_and_remedy(void **state)
     cleanup_free char *data_dir = fvm_format("%s/nowhere", fixture->dir);
     struct fvm_image image;
 
+    add_image(fixture);
     assert_int_equal(
-        fvm_image_prepare(data_dir, fixture->cache, NULL, NULL, &image, &fixture->error), -1);
+        fvm_image_prepare(data_dir, fixture->cache, NULL, NULL, NULL, &image, &fixture->error), -1);
     assert_non_null(strstr(fixture->error.message, "make guest"));
     assert_error(fixture, FLASHVM_NOT_FOUND, "nowhere/oci");
     assert_false(fvm_image_is_cached(data_dir, fixture->cache));
@@ -337,7 +339,8 @@ static void a_damaged_image_leaves_no_entry(void **state)
                       json_string_value(json_object_get(layer, "digest")) + 7);
     assert_int_equal(truncate(path, 20), 0);
     assert_int_equal(prepare(fixture, &stages, &image), -1);
-    assert_error(fixture, FLASHVM_IMAGE_INVALID, "cannot unpack the image in");
+    assert_error(fixture, FLASHVM_IMAGE_INVALID,
+                 "cannot use the image localhost/flashvm:python-basic in ");
     assert_null(entry_path(fixture, ".squashfs"));
     assert_null(entry_path(fixture, ".tmp"));
     assert_null(entry_path(fixture, ".json"));

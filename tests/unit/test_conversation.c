@@ -21,7 +21,8 @@ static void a_guest_is_told_the_image_and_comes_up(void **state)
     struct talk *talk = *state;
 
     assert_success(talk_boot(talk, come_up), &talk->error);
-    assert_string_equal(talk->guest.setup.data, "{\"env\":[\"PATH=/bin\"],\"user\":\"1000:100\"}");
+    assert_string_equal(talk->guest.setup.data, "{\"env\":[\"PATH=/bin\"],\"user\":\"1000:100\","
+                                                "\"python\":\"/bin/python3\"}");
 }
 
 static void panic_at_boot(struct guest *guest)
@@ -79,7 +80,7 @@ static void a_guest_that_hangs_at_boot_is_given_up(void **state)
 
 static void fail_at_boot(struct guest *guest)
 {
-    guest_say(guest, FVM_FRAME_FAILED, "the image has no python3 on its PATH");
+    guest_say(guest, FVM_FRAME_FAILED, "/bin/python3 ended before it was ready, with exit code 1");
     guest_wait_for_the_end(guest);
 }
 
@@ -87,8 +88,9 @@ static void a_guest_may_say_why_it_does_not_come_up(void **state)
 {
     struct talk *talk = *state;
 
-    assert_failure(talk_boot(talk, fail_at_boot), &talk->error, FLASHVM_BOOT_FAILED,
-                   "the guest cannot do the run: the image has no python3 on its PATH");
+    assert_failure(
+        talk_boot(talk, fail_at_boot), &talk->error, FLASHVM_IMAGE_INVALID,
+        "the image test:image cannot run Python: /bin/python3 ended before it was ready");
 }
 
 /* ---- a run ----------------------------------------------------------------------------------- */

@@ -92,6 +92,25 @@ static void a_layer_that_ends_in_the_middle_is_refused(void **state)
     assert_refused(fixture, "entry \"hello\": its content cannot be read");
 }
 
+/* As umoci's `insert` ends it: nothing is missing but what no entry needs. */
+static void a_last_file_without_padding_is_whole(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tar tar;
+
+    tar_begin(&tar);
+    tar_file(&tar, "hello", "content");
+    tar_end(&tar);
+    tar.bytes.size = 512 + strlen("content");
+    fixture_add_layer(fixture, &tar, GZIP);
+    tar_begin(&tar);
+    tar_file(&tar, "more", "of the next layer");
+    fixture_add_layer(fixture, &tar, GZIP);
+    must_build(fixture);
+    assert_text(fixture, "hello", "content");
+    assert_text(fixture, "more", "of the next layer");
+}
+
 static void what_is_no_tar_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -130,6 +149,45 @@ static void compression_inside_of_compression_is_refused(void **state)
 }
 
 /* ---- limits ---------------------------------------------------------------------------------- */
+
+/* Millions of holes, in a layer of a few kilobytes: libarchive would keep them all in memory. */
+static void a_map_of_holes_has_a_limit(void **state)
+{
+    enum { HOLES = 3 << 20 };
+    static const char sparse[] = "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
+                                 "26 GNU.sparse.name=sparse\n28 GNU.sparse.realsize=1000\n";
+    struct fixture *fixture = *state;
+    cleanup_buffer struct fvm_buffer map = {0};
+    char count[20];
+    struct tar tar;
+
+    snprintf(count, sizeof count, "%d\n", HOLES);
+    assert_int_equal(fvm_buffer_append(&map, count, strlen(count)), 0);
+    for (int i = 0; i < HOLES; i++)
+        fvm_buffer_append(&map, "1\n1\n", 4);
+    tar_begin(&tar);
+    tar_raw_header(&tar, 'x', "pax", sizeof sparse - 1);
+    tar_raw_data(&tar, sparse, sizeof sparse - 1);
+    tar_raw_header(&tar, '0', "bomb", map.size);
+    tar_raw_data(&tar, map.data, map.size);
+    fixture_add_layer(fixture, &tar, ZSTD);
+    assert_refused(fixture, "an entry's header has more than 8388608 bytes");
+}
+
+static void large_content_that_nobody_reads_is_no_header(void **state)
+{
+    enum { SIZE = 10 << 20 };
+    struct fixture *fixture = *state;
+    cleanup_free char *zeros = calloc(1, SIZE);
+    struct tar tar;
+
+    tar_begin(&tar);
+    tar_bytes(&tar, ".wh..wh.aufs", zeros, SIZE, 0644);
+    tar_file(&tar, "after", "x");
+    fixture_add_layer(fixture, &tar, GZIP);
+    must_build(fixture);
+    assert_names(fixture, "", "after");
+}
 
 static void limits_hold_for_all_layers_together(void **state)
 {
@@ -181,8 +239,11 @@ int main(void)
         fixture_test(a_truncated_layer_is_refused),
         fixture_test(a_layer_with_another_diff_id_is_refused),
         fixture_test(a_layer_that_ends_in_the_middle_is_refused),
+        fixture_test(a_last_file_without_padding_is_whole),
         fixture_test(what_is_no_tar_is_refused),
         fixture_test(compression_inside_of_compression_is_refused),
+        fixture_test(a_map_of_holes_has_a_limit),
+        fixture_test(large_content_that_nobody_reads_is_no_header),
         fixture_test(limits_hold_for_all_layers_together),
         fixture_test(a_symlink_target_has_a_limit),
     };

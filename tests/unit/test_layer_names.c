@@ -9,37 +9,6 @@
 #include "base/cleanup.h"
 #include "base/files.h"
 
-/* A raw header block, for names that a tar writer would not write in this way. */
-static void add_raw_header(struct tar *tar, char type, const char *name, size_t size)
-{
-    char block[512] = {0};
-    unsigned sum = 8 * ' ';
-
-    strncpy(block, name, 100);
-    snprintf(block + 100, 8, "%07o", 0644);
-    snprintf(block + 108, 8, "%07o", 0);
-    snprintf(block + 116, 8, "%07o", 0);
-    snprintf(block + 124, 12, "%011zo", size);
-    snprintf(block + 136, 12, "%011o", 1000);
-    block[156] = type;
-    memcpy(block + 257,
-           "ustar\0"
-           "00",
-           8);
-    for (size_t i = 0; i < sizeof block; i++)
-        sum += (unsigned char)block[i];
-    snprintf(block + 148, 8, "%06o", sum);
-    assert_int_equal(fvm_buffer_append(&tar->bytes, block, sizeof block), 0);
-}
-
-static void add_raw_data(struct tar *tar, const char *data, size_t size)
-{
-    static const char zeros[512];
-
-    assert_int_equal(fvm_buffer_append(&tar->bytes, data, size), 0);
-    assert_int_equal(fvm_buffer_append(&tar->bytes, zeros, (512 - size % 512) % 512), 0);
-}
-
 /* An empty file whose name is in a pax header, without a hdrcharset. */
 static void add_pax_file(struct tar *tar, const char *name)
 {
@@ -47,16 +16,16 @@ static void add_pax_file(struct tar *tar, const char *name)
     size_t size = strlen(name) + strlen("00 path=\n");
 
     snprintf(record, sizeof record, "%02zu path=%s\n", size, name);
-    add_raw_header(tar, 'x', "pax", size);
-    add_raw_data(tar, record, size);
-    add_raw_header(tar, '0', "short", 0);
+    tar_raw_header(tar, 'x', "pax", size);
+    tar_raw_data(tar, record, size);
+    tar_raw_header(tar, '0', "short", 0);
 }
 
 static void end_raw(struct tar *tar)
 {
     static const char zeros[1024];
 
-    add_raw_data(tar, zeros, sizeof zeros);
+    tar_raw_data(tar, zeros, sizeof zeros);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

@@ -55,7 +55,7 @@ static int find(struct fixture *fixture, struct fvm_descriptor *ret_manifest)
 
     if (fvm_oci_open(fixture->layout, &oci, &fixture->error) < 0)
         return -1;
-    return fvm_oci_find(&oci, "python-basic", ret_manifest, &fixture->error);
+    return fvm_oci_find(&oci, "python-basic", NULL, ret_manifest, &fixture->error);
 }
 
 /* Find and load, and give the result up. */
@@ -66,7 +66,7 @@ static int load(struct fixture *fixture)
     struct fvm_descriptor manifest;
 
     if (fvm_oci_open(fixture->layout, &oci, &fixture->error) < 0 ||
-        fvm_oci_find(&oci, "python-basic", &manifest, &fixture->error) < 0)
+        fvm_oci_find(&oci, "python-basic", NULL, &manifest, &fixture->error) < 0)
         return -1;
     return fvm_oci_load(&oci, &manifest, &image, &fixture->error);
 }
@@ -113,7 +113,7 @@ static void a_layout_gives_layers_and_config(void **state)
     add_a_layer(fixture);
     fixture_write_layout(fixture);
     assert_int_equal(fvm_oci_open(fixture->layout, &oci, &fixture->error), 0);
-    assert_int_equal(fvm_oci_find(&oci, "python-basic", &manifest, &fixture->error), 0);
+    assert_int_equal(fvm_oci_find(&oci, "python-basic", NULL, &manifest, &fixture->error), 0);
     assert_int_equal(fvm_oci_load(&oci, &manifest, &image, &fixture->error), 0);
     assert_string_equal(image.manifest.digest, manifest.digest);
     assert_int_equal(image.layer_count, 2);

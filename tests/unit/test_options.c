@@ -30,7 +30,7 @@ static void assert_defaults(const struct fvm_run_spec *spec)
     assert_int_equal(spec->start_timeout_ms, 60000);
     assert_int_equal(spec->grace_ms, 15000);
     assert_int_equal(spec->collect_timeout_ms, 300000);
-    assert_string_equal(spec->workdir, "/work");
+    assert_null(spec->workdir); /* the image's */
     assert_null(spec->env[0]);
     assert_string_equal(spec->python_args[0], "-u");
     assert_null(spec->python_args[1]);

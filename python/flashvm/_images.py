@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+"""What `list_cached_images` returns."""
+
+from __future__ import annotations
+
+from typing import List, TypedDict
+
+
+class CachedImage(TypedDict):
+    """An image in the cache."""
+
+    reference: str  # what it was called first
+    references: List[str]  # all that it was called, the newest last
+    digest: str  # of its manifest: "sha256:..."
+    size_bytes: int  # that it takes in the cache
+    made_at: int  # seconds since 1970, as time.time()
+    used_at: int
