@@ -42,10 +42,11 @@ static int image_run(int argc, char **argv)
 
 const struct command image_command = {
     .name = "image",
-    .summary = "prepare the embedded image",
-    .help =
-        "Usage: flashvm image prepare\n"
-        "Import the embedded image into the cache, so that the first run need not, and print its\n"
-        "reference with its digest. What is there already stays as it is.\n",
+    .summary = "get the image ready before the first run",
+    .help = "Usage: flashvm image prepare\n"
+            "Unpack the embedded image into the cache, so that the first run need not, and\n"
+            "print its reference with its digest. What is there already stays as it is.\n"
+            "\n"
+            "  -h, --help  print this text\n",
     .run = image_run,
 };
