@@ -12,7 +12,7 @@ DATA := python/flashvm/data
 DEV := build/dev
 
 C_SOURCES := $(shell find include src guest python/src examples tests -name '*.[ch]' -o -name 'meson.build')
-PACKAGE_SOURCES := $(shell find include src python -name data -prune -o -type f -print) \
+PACKAGE_SOURCES := $(shell find include src python docs/man -name data -prune -o -type f -print) \
 	meson.build meson.options pyproject.toml README.md
 GUEST_RECIPE := $(shell find guest/image guest/kernel -type f) guest/debian.sh guest/manifest.py
 
@@ -112,6 +112,7 @@ lint: $(VENV)/tests $(VENV)/package
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@shellcheck -x $$(git ls-files '*.sh' .ci/run)
+	@cd docs/man && mandoc -T lint -W warning $$(grep -L '^\.so ' man?/*)
 	@$(VENV)/bin/codespell $$(git ls-files)
 
 format: $(VENV)/tests

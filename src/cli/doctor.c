@@ -150,9 +150,8 @@ const struct command doctor_command = {
     .name = "doctor",
     .summary = "tell what this machine can do, and what is missing",
     .help = "Usage: flashvm doctor [--json]\n"
-            "Tell what this machine can do: which programs are there, which engines work, and for "
-            "each\n"
-            "one that does not, why and what to do.\n"
+            "Tell what this machine can do: which programs are there, which engines work, and\n"
+            "for each one that does not, why and what to do.\n"
             "\n"
             "      --json  print one JSON object\n"
             "  -h, --help  print this text\n"

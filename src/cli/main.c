@@ -18,19 +18,21 @@ enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 static void print_overview(FILE *stream)
 {
     fputs("Usage: flashvm COMMAND [ARGUMENT...]\n"
-          "Run Python snippets in microVMs of their own.\n"
+          "Run Python snippets, each in a microVM of its own.\n"
           "\n"
           "Commands:\n",
           stream);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(stream, "  %-8s  %s\n", commands[i]->name, commands[i]->summary);
     fputs("\n"
-          "'flashvm help COMMAND' tells more about one of them.\n"
+          "Try:  flashvm run -c \"print('hi')\"\n"
+          "\n"
+          "'flashvm help COMMAND' explains one of them; 'man flashvm' tells everything.\n"
           "\n"
           "Environment:\n"
-          "  FLASHVM_CACHE_DIR    cache, instead of $XDG_CACHE_HOME/flashvm or ~/.cache/flashvm\n"
-          "  FLASHVM_DATA_DIR     kernel, initramfs and embedded image\n"
-          "  FLASHVM_LIBEXEC_DIR  helper programs\n"
+          "  FLASHVM_CACHE_DIR    the cache (flashvm in $XDG_CACHE_HOME or ~/.cache)\n"
+          "  FLASHVM_DATA_DIR     the guest's kernel, initramfs and embedded image\n"
+          "  FLASHVM_LIBEXEC_DIR  the helper programs\n"
           "\n"
           "Exit codes from 240 on are flashVM's own; 'flashvm help run' lists them.\n",
           stream);
@@ -66,9 +68,11 @@ static int help_run(int argc, char **argv)
 
 const struct command help_command = {
     .name = "help",
-    .summary = "explain a command",
+    .summary = "list the commands, or explain one of them",
     .help = "Usage: flashvm help [COMMAND]\n"
-            "List the commands, or explain one of them.\n",
+            "List the commands, or explain one of them.\n"
+            "\n"
+            "  -h, --help  list the commands\n",
     .run = help_run,
 };
 

@@ -24,6 +24,8 @@ const struct command version_command = {
     .name = "version",
     .summary = "print the version",
     .help = "Usage: flashvm version\n"
-            "Print the version.\n",
+            "Print the version.\n"
+            "\n"
+            "  -h, --help  print this text\n",
     .run = version_run,
 };
