@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Dict, List, Set
 
@@ -108,11 +109,13 @@ def test_the_page_of_the_command_has_each_command_and_variable(command: str) -> 
     ("args", "page"),
     [
         (["doctor", "--json"], "flashvm-doctor.1"),
+        (["image", "list", "--json"], "flashvm-image.1"),
         (["run", "--json", "-c", "file out/a x", "--expect", "**"], "flashvm-run.1"),
     ],
-    ids=["doctor", "run"],
+    ids=["doctor", "image", "run"],
 )
 def test_each_key_of_the_json_stands_in_the_page(command: str, args: List[str], page: str) -> None:
+    subprocess.run([command, "image", "prepare"], check=True, stdout=subprocess.DEVNULL)
     done = subprocess.run(
         [command, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=60
     )
@@ -121,7 +124,8 @@ def test_each_key_of_the_json_stands_in_the_page(command: str, args: List[str], 
     heads = re.findall(r"^\.It (Va .*)$", text, re.MULTILINE)
     assert set(re.findall(r"Va (\w+)", "\n".join(heads))) == set(printed)
     within: Set[str] = set(printed.get("timings", {}))
-    for entry in [*printed.get("artifacts", []), *printed.get("engines", {}).values()]:
+    lists = (printed.get(key, []) for key in ("artifacts", "images"))
+    for entry in [*chain(*lists), *printed.get("engines", {}).values()]:
         within |= set(entry)
     assert within and within <= set(re.findall(r"\bVa (\w+)", text))
 
