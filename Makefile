@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help hello test unit e2e lint format guest clean
+.PHONY: help hello test unit fuzz e2e lint format guest clean
 
 PYTHON ?= /usr/bin/python3
 VENV := .venv
@@ -21,6 +21,7 @@ help:
 	@echo 'make test     the same set-up with the test tools, then every test'
 	@echo 'make guest    the kernel, the initramfs and the embedded image, in $(DATA)'
 	@echo 'make unit     the unit tests alone (C, under ASan and UBSan)'
+	@echo 'make fuzz     hostile bytes for every parser, for half a minute; RUNS=10000000 for a night'
 	@echo 'make e2e      the end-to-end tests alone; make e2e ARGS="-k name" for some of them'
 	@echo 'make lint     style and static checks'
 	@echo 'make format   put the C code into its format'
@@ -85,10 +86,20 @@ $(UNIT)/build.ninja: $(VENV)/tests meson.build meson.options
 unit: $(UNIT)/build.ninja guest
 	@timeout -k 10 900 $(MESON) test -C $(UNIT) --print-errorlogs
 
+FUZZ := build/fuzz
+
+$(FUZZ)/build.ninja: $(VENV)/tests meson.build meson.options
+	@CC=clang $(MESON) setup --reconfigure $(FUZZ) -Dfuzz=true -Db_sanitize=address,undefined \
+		-Db_lundef=false >/dev/null
+
+fuzz: $(FUZZ)/build.ninja
+	@$(MESON) compile -C $(FUZZ) fuzzers >$(FUZZ)/compile.log || { cat $(FUZZ)/compile.log; exit 1; }
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tests/fuzz/run.sh $(FUZZ) $(RUNS)
+
 e2e: $(VENV)/package $(VENV)/tests $(DEV)/compiled
 	@$(VENV)/bin/python -m pytest tests/e2e $(ARGS)
 
-test: unit e2e
+test: unit fuzz e2e
 
 lint: $(VENV)/tests $(VENV)/package
 	@clang-format --dry-run --Werror $(filter %.c %.h,$(C_SOURCES))

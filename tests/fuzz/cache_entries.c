@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An entry of the cache as it may be found there: damaged, half written, or of another time. It is
+ * taken with all that a run needs, or not at all.
+ *
+ * Input: the JSON file, NUL, the squashfs file. One that has a super block is filled up to 4096
+ * bytes, as the writer would do it.
+ */
+#include "scratch.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/files.h"
+#include "image/rootfs.h"
+#include "image/rootfs_cache.h"
+
+#define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+enum { SUPER_BLOCK_SIZE = 96, PADDED_SIZE = 4096 };
+
+static struct fvm_rootfs_cache cache;
+static int json_fd, rootfs_fd;
+
+static int open_part(const char *suffix)
+{
+    cleanup_free char *name = fvm_format("rootfs/" HEX "-v%d.%s", FVM_ROOTFS_FORMAT, suffix);
+
+    return scratch_open(name);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc, (void)argv;
+    must(fvm_rootfs_cache_open(scratch_directory(), true, &cache, NULL) == 0);
+    json_fd = open_part("json");
+    rootfs_fd = open_part("squashfs");
+    return 0;
+}
+
+static void check_image(const struct fvm_image *image)
+{
+    struct stat status;
+
+    must(strcmp(image->reference, FVM_EMBEDDED_REFERENCE) == 0);
+    must(strcmp(image->digest, "sha256:" HEX) == 0);
+    must(strncmp(image->rootfs_path, cache.path, strlen(cache.path)) == 0);
+    must(fstat(image->rootfs_fd, &status) == 0 && status.st_size == PADDED_SIZE);
+    must(image->config.working_dir && image->config.user);
+    for (char **entry = image->config.env; *entry; entry++)
+        must(strchr(*entry, '=') > *entry);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input rootfs = input_of(data, size), json = input_text(&rootfs);
+    struct fvm_image image;
+    int found;
+
+    scratch_fill(json_fd, json.next, json.left);
+    scratch_fill(rootfs_fd, rootfs.next, rootfs.left);
+    if (rootfs.left >= SUPER_BLOCK_SIZE)
+        must(ftruncate(rootfs_fd, PADDED_SIZE) == 0);
+    found = fvm_rootfs_cache_find(&cache, FVM_EMBEDDED_REFERENCE, "sha256:" HEX, &image, NULL);
+    must(found == 0 || found == 1);
+    if (found == 1) {
+        check_image(&image);
+        fvm_image_finish(&image);
+    }
+    return 0;
+}
