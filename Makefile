@@ -101,8 +101,9 @@ e2e: $(VENV)/package $(VENV)/tests $(DEV)/compiled
 
 test: unit fuzz e2e
 
-lint: $(VENV)/tests $(VENV)/package
+lint: $(VENV)/tests $(VENV)/package $(UNIT)/build.ninja $(FUZZ)/build.ninja
 	@clang-format --dry-run --Werror $(filter %.c %.h,$(C_SOURCES))
+	@tools/tidy.py $(DEV) build/package $(UNIT) $(FUZZ)
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@shellcheck -x $$(git ls-files '*.sh' .ci/run)
