@@ -285,6 +285,23 @@ def tar(tar_format: int, **pax: str) -> bytes:
     return data.getvalue().rstrip(b"\0") + bytes(1024)  # no padding to ten KiB
 
 
+def sparse_tar() -> bytes:
+    """A file of 300,000 bytes, of which seven are in the tar."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("holes")
+        member.size = 7
+        member.pax_headers = {
+            "GNU.sparse.major": "0",
+            "GNU.sparse.minor": "1",
+            "GNU.sparse.name": "holes",
+            "GNU.sparse.size": "300000",
+            "GNU.sparse.map": "200000,7",
+        }
+        archive.addfile(member, io.BytesIO(b"content"))
+    return data.getvalue().rstrip(b"\0") + bytes(1024)
+
+
 def zstd(data: bytes) -> bytes:
     return subprocess.run(
         ["zstd", "-q", "-c"], input=data, stdout=subprocess.PIPE, check=True
@@ -294,15 +311,17 @@ def zstd(data: bytes) -> bytes:
 def tars() -> Seeds:
     ustar, gnu = tar(tarfile.USTAR_FORMAT), tar(tarfile.GNU_FORMAT)
     pax = tar(tarfile.PAX_FORMAT, comment="x")
-    sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9"}
+    padded = gzip.compress(ustar + bytes(70000), mtime=0)
     return {
         "ustar": ustar,
         "gnu": gnu,
         "pax": pax,
-        "sparse": tar(tarfile.PAX_FORMAT, **sparse),
+        "sparse": sparse_tar(),
         "gzip": gzip.compress(ustar, mtime=0),
         "zstd": zstd(ustar),
         "cut": ustar[:700],
+        "cut_behind_the_end": padded[:-30],
+        "bomb": gzip.compress(bytes(1 << 19), mtime=0),
         "text": b"this is no tar",
         "gzip_in_gzip": gzip.compress(gzip.compress(ustar, mtime=0), mtime=0),
     }

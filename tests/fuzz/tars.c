@@ -14,7 +14,7 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 
-enum { TAR_BLOCK = 512, SIZE_OFFSET = 124, CHECKSUM_OFFSET = 148, DECOMPRESSED_MAX = 2 << 20 };
+enum { TAR_BLOCK = 512, SIZE_OFFSET = 124, CHECKSUM_OFFSET = 148, DECOMPRESSED_MAX = 1 << 20 };
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
