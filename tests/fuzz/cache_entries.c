@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "image/rootfs.h"
 #include "image/rootfs_cache.h"
 
@@ -40,10 +41,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-static void check_image(const struct fvm_image *image)
+static void check_image(const struct fvm_image *image, struct input text)
 {
+    cleanup_json json_t *json = json_loadb(text.next, text.left, JSON_REJECT_DUPLICATES, NULL);
     struct stat status;
 
+    must(json_integer_value(json_object_get(json, "rootfs_size_bytes")) == PADDED_SIZE);
     must(strcmp(image->reference, FVM_EMBEDDED_REFERENCE) == 0);
     must(strcmp(image->digest, "sha256:" HEX) == 0);
     must(strncmp(image->rootfs_path, cache.path, strlen(cache.path)) == 0);
@@ -66,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     found = fvm_rootfs_cache_find(&cache, FVM_EMBEDDED_REFERENCE, "sha256:" HEX, &image, NULL);
     must(found == 0 || found == 1);
     if (found == 1) {
-        check_image(&image);
+        check_image(&image, json);
         fvm_image_finish(&image);
     }
     return 0;

@@ -29,7 +29,7 @@ enum flags {
     NOISY = 4,       /* console and log say the same as the guest */
 };
 
-enum { OUTPUT_MAX = 1000, ARTIFACTS_MAX = 4, ARTIFACT_BYTES_MAX = 10000 };
+enum { OUTPUT_MAX = 100, ARTIFACTS_MAX = 4, ARTIFACT_BYTES_MAX = 100 };
 
 static struct fvm_vm vm;
 static int channel_fd, console_fd, log_fd; /* the guest's ends */

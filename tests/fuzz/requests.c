@@ -6,15 +6,19 @@
  */
 #include "fuzz.h"
 
+#include <jansson.h>
+
 #include "request.h"
 
-/* Every string can be read to its end. Return: their number. */
-static size_t read_all(const char *const *list)
+/* The list has every string of the JSON's array. Return: their number. */
+static size_t check_list(const char **list, const json_t *json, const char *name)
 {
-    size_t count = 0;
+    const json_t *array = json_object_get(json, name);
+    size_t count = json_array_size(array);
 
-    while (list[count])
-        must(strlen(list[count++]) < SIZE_MAX);
+    for (size_t i = 0; i < count; i++)
+        must(list[i] && strcmp(list[i], json_string_value(json_array_get(array, i))) == 0);
+    must(list[count] == NULL);
     return count;
 }
 
@@ -25,7 +29,7 @@ static void read_setup(struct input json)
 
     if (fault)
         return;
-    read_all(setup.env);
+    check_list(setup.env, setup.json, "env");
     must(strlen(setup.user) < json.left);
     setup_finish(&setup);
 }
@@ -34,14 +38,16 @@ static void read_request(struct input json)
 {
     struct request request;
     const char *fault = request_parse(json.next, json.left, &request);
+    size_t args;
 
     if (fault)
         return;
-    read_all(request.env);
-    read_all(request.expect);
+    check_list(request.env, request.json, "env");
+    check_list(request.expect, request.json, "expect");
+    args = check_list(request.python_args, request.json, "python_args");
     must(request.workdir[0] == '/' && request.timeout_ms > 0 && request.clock_ns > 0);
     if (request_fits_zygote(&request))
-        must(read_all(request.python_args) == 1);
+        must(args == 1);
     request_finish(&request);
 }
 

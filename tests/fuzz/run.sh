@@ -44,7 +44,7 @@ run_target() {
             "$log"
     else
         echo "$target: a finding; the input is in $build/findings" >&2
-        grep -v '^#[0-9]*' "$log" | tail -n 60 >&2
+        sed -n '/ERROR: \|runtime error: \|not so: /,$p' "$log" | head -n 60 >&2
         return 1
     fi
 }

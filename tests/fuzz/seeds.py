@@ -28,8 +28,9 @@ def frame(kind: int, payload: bytes = b"") -> bytes:
     return struct.pack("<B3xI", kind, len(payload)) + payload
 
 
-def file_frames(path: str, content: bytes) -> bytes:
-    announced = struct.pack("<Q", len(content)) + path.encode()
+def file_frames(path: str, content: bytes, more: int = 0) -> bytes:
+    """An artifact, which says that it has `more` bytes than it has."""
+    announced = struct.pack("<Q", len(content) + more) + path.encode()
     data = frame(DATA, content) if content else b""
     return frame(FILE, announced) + data + frame(END)
 
@@ -81,7 +82,17 @@ def conversation() -> Seeds:
         "killed": (0, started + result(exit_code=137, term_signal=9, timed_out=True)),
         "out_of_range": (0, started + result(exit_code=256)),
         "lacking": (0, started + result(execute_us=None)),
-        "much_output": (0, started + frame(STDOUT, b"x" * 2000) + result()),
+        "much_output": (0, started + frame(STDOUT, b"x" * 200) + result()),
+        "less": (with_artifacts, started + file_frames("a", b"x", 1) + result()),
+        "more": (with_artifacts, started + file_frames("a", b"xx", -1) + result()),
+        "much": (
+            with_artifacts,
+            started + file_frames("a", b"x" * 60) + file_frames("b", b"x" * 60) + result(),
+        ),
+        "many": (
+            with_artifacts,
+            started + b"".join(file_frames(name, b"") for name in "abcde") + result(),
+        ),
         "failed": (noisy, frame(FAILED, b"no memory")),
         "broken_off": (noisy | with_artifacts, started + output + TWO_FILES[:30]),
         "too_late": (out_of_time | with_artifacts, started + output + TWO_FILES[:40]),
@@ -122,6 +133,7 @@ def requests() -> Seeds:
         "request": (0, request),
         "cold": (0, {**request, "python_args": ["-I", "-X", "utf8"]}),
         "cold_by_env": (0, {**request, "env": ["PYTHONPATH=/x", "LD_PRELOAD=y"]}),
+        "not_all_strings": (0, {**request, "env": ["A=1", 2, "B=3"]}),
         "bad_seed": (0, {**request, "seed": "xy" * 32}),
         "negative": (0, {**request, "timeout_ms": -1}),
         "relative": (0, {**request, "workdir": "work"}),
@@ -186,7 +198,12 @@ def oci() -> Seeds:
         "another_name": layout(index({**image, "annotations": {}}), manifest([layer]), config),
         "no_layers": layout(index(image), manifest([]), config),
         "no_config": layout(index(image), manifest([layer]), {**config, "config": None}),
-        "bad_env": layout(index(image), manifest([layer]), {**config, "config": {"Env": ["x", 1]}}),
+        **{
+            f"bad_env_{number}": layout(
+                index(image), manifest([layer]), {**config, "config": {"Env": env}}
+            )
+            for number, env in enumerate((["x"], ["=x"], [1], "x=y"))
+        },
     }
 
 
@@ -206,6 +223,7 @@ def cache_entries() -> Seeds:
     text = json.dumps(entry).encode() + b"\0"
     return {
         "complete": text + super_block,
+        "another_size": text.replace(b"4096", b"8192") + super_block,
         "without_super_block": text + bytes(96),
         "cut": text + super_block[:50],
         "half_a_json": text[:60],
@@ -285,7 +303,7 @@ def tar(tar_format: int, **pax: str) -> bytes:
     return data.getvalue().rstrip(b"\0") + bytes(1024)  # no padding to ten KiB
 
 
-def sparse_tar() -> bytes:
+def sparse_tar(places: str) -> bytes:
     """A file of 300,000 bytes, of which seven are in the tar."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -296,7 +314,7 @@ def sparse_tar() -> bytes:
             "GNU.sparse.minor": "1",
             "GNU.sparse.name": "holes",
             "GNU.sparse.size": "300000",
-            "GNU.sparse.map": "200000,7",
+            "GNU.sparse.map": places,
         }
         archive.addfile(member, io.BytesIO(b"content"))
     return data.getvalue().rstrip(b"\0") + bytes(1024)
@@ -316,7 +334,9 @@ def tars() -> Seeds:
         "ustar": ustar,
         "gnu": gnu,
         "pax": pax,
-        "sparse": sparse_tar(),
+        "sparse": sparse_tar("200000,7"),
+        "sparse_backwards": sparse_tar("200000,3,100,4"),
+        "sparse_beyond": sparse_tar("299999,7"),
         "gzip": gzip.compress(ustar, mtime=0),
         "zstd": zstd(ustar),
         "cut": ustar[:700],
