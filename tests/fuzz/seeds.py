@@ -310,8 +310,6 @@ def sparse_tar(places: str) -> bytes:
         member = tarfile.TarInfo("holes")
         member.size = 7
         member.pax_headers = {
-            "GNU.sparse.major": "0",
-            "GNU.sparse.minor": "1",
             "GNU.sparse.name": "holes",
             "GNU.sparse.size": "300000",
             "GNU.sparse.map": places,
