@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help hello test unit e2e wheel wheel-test lint format guest clean
+.PHONY: help hello test unit fuzz e2e wheel wheel-test lint format guest clean
 
 PYTHON ?= /usr/bin/python3
 VENV := .venv
@@ -21,6 +21,7 @@ help:
 	@echo 'make test     the same set-up with the test tools, then every test'
 	@echo 'make guest    the kernel, the initramfs and the embedded image, in $(DATA)'
 	@echo 'make unit     the unit tests alone (C, under ASan and UBSan)'
+	@echo 'make fuzz     hostile bytes for every parser, for half a minute; RUNS=10000000 for a night'
 	@echo 'make e2e      the end-to-end tests alone; make e2e ARGS="-k name" for some of them'
 	@echo 'make wheel    dist/: the wheel and the source distribution, for other machines'
 	@echo 'make wheel-test  install both as a stranger would, and use them'
@@ -99,18 +100,30 @@ $(UNIT)/build.ninja: $(VENV)/tests meson.build meson.options
 unit: $(UNIT)/build.ninja guest
 	@timeout -k 10 900 $(MESON) test -C $(UNIT) --print-errorlogs
 
+FUZZ := build/fuzz
+
+$(FUZZ)/build.ninja: $(VENV)/tests meson.build meson.options
+	@CC=clang $(MESON) setup --reconfigure $(FUZZ) -Dfuzz=true -Db_sanitize=address,undefined \
+		-Db_lundef=false >/dev/null
+
+fuzz: $(FUZZ)/build.ninja
+	@$(MESON) compile -C $(FUZZ) fuzzers >$(FUZZ)/compile.log || { cat $(FUZZ)/compile.log; exit 1; }
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tests/fuzz/run.sh $(FUZZ) $(RUNS)
+
 e2e: $(VENV)/package $(VENV)/tests $(DEV)/compiled
 	@$(VENV)/bin/python -m pytest tests/e2e $(ARGS)
 
 wheel-test: build/wheel $(VENV)/package $(VENV)/tests
 	@$(VENV)/bin/python -m pytest tests/e2e/install $(ARGS)
 
-test: unit e2e wheel-test
+test: unit fuzz e2e wheel-test
 
-lint: $(VENV)/tests $(VENV)/package
+lint: $(VENV)/tests $(VENV)/package $(UNIT)/build.ninja $(FUZZ)/build.ninja
 	@clang-format --dry-run --Werror $(filter %.c %.h,$(C_SOURCES))
+	@tools/tidy.py $(DEV) build/package $(UNIT) $(FUZZ)
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/mypy --no-strict-optional --no-warn-unreachable tests/e2e # a test that gets None fails
 	@shellcheck -x $$(git ls-files '*.sh' .ci/run)
 	@cd docs/man && mandoc -T lint -W warning $$(grep -L '^\.so ' man?/*)
 	@$(VENV)/bin/codespell $$(git ls-files)

@@ -190,7 +190,8 @@ static void child_exec(const struct pipes *pipes, const struct account *account,
         agent_die_errno("cannot set oom_score_adj");
     if (limits_enter() < 0)
         agent_die_errno("cannot enter the snippet's control group");
-    setrlimit(RLIMIT_CORE, &no_core);
+    if (setrlimit(RLIMIT_CORE, &no_core) < 0)
+        agent_die_errno("cannot turn core dumps off");
     setsid();
     if (dup2(pipes->in[0], 0) < 0 || dup2(pipes->out[1], 1) < 0 || dup2(pipes->err[1], 2) < 0)
         _exit(126);

@@ -150,8 +150,8 @@ static void copy_file(const char *from, const char *to)
 
     while ((count = read(in, chunk, sizeof chunk)) > 0)
         if (write(out, chunk, (size_t)count) != count)
-            count = -1;
-    if (count < 0)
+            break;
+    if (count != 0)
         agent_die_errno("cannot copy %s to %s", from, to);
 }
 

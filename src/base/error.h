@@ -26,6 +26,13 @@ int fvm_fail_context(struct flashvm_error *error, const char *format, ...)
 
 int fvm_fail_no_memory(struct flashvm_error *error);
 
+#ifdef __clang_analyzer__ /* It does not look into error.c, where it would see the -1. */
+#define fvm_fail(...)           ((void)fvm_fail(__VA_ARGS__), -1)
+#define fvm_fail_errno(...)     ((void)fvm_fail_errno(__VA_ARGS__), -1)
+#define fvm_fail_context(...)   ((void)fvm_fail_context(__VA_ARGS__), -1)
+#define fvm_fail_no_memory(...) ((void)fvm_fail_no_memory(__VA_ARGS__), -1)
+#endif
+
 /*
  * A name from somewhere else, for a message: no control characters for somebody's terminal, and not
  * too long. To be freed; NULL when memory is exhausted.

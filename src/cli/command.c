@@ -24,7 +24,6 @@ int command_usage_error(const struct command *command, const char *format, ...)
 
 int command_option_error(const struct command *command, int returned, char **argv)
 {
-    extern int optind;
     const char *option = argv[optind - 1];
 
     if (returned == ':')

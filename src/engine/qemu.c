@@ -148,8 +148,8 @@ static int boot(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fv
         "-add-fd",
         "fd=7,set=1",
         "-blockdev",
-        "driver=raw,node-name=rootfs,read-only=on,file.driver=file,"
-        "file.filename=/dev/fdset/1,file.read-only=on,file.locking=off",
+        ("driver=raw,node-name=rootfs,read-only=on,file.driver=file,"
+         "file.filename=/dev/fdset/1,file.read-only=on,file.locking=off"),
         "-device",
         "virtio-blk-pci,drive=rootfs",
         NULL,

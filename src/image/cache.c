@@ -46,7 +46,7 @@ static char *default_path(struct flashvm_error *error)
         path = fvm_format("%s/flashvm", xdg);
     } else {
         if (home == NULL || home[0] != '/')
-            home = passwd_home = home_of_user();
+            home = passwd_home = home_of_user(); // NOLINT(*DeadStores): cleanup_free reads it
         if (home == NULL) {
             fvm_fail(error, FLASHVM_NOT_FOUND,
                      "no place for the cache: neither XDG_CACHE_HOME nor HOME is an absolute path, "

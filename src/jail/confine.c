@@ -40,7 +40,7 @@ static bool leave_namespaces(void)
     const int kinds = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 
     if (geteuid() != 0) {
-        unshare(CLONE_NEWUSER | kinds);
+        (void)unshare(CLONE_NEWUSER | kinds);
         return false;
     }
     if (unshare(CLONE_NEWNS | kinds) == 0)

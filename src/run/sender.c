@@ -104,17 +104,17 @@ static int end_files(struct fvm_sender *sender, struct flashvm_error *error)
 static int refill(struct fvm_sender *sender, struct flashvm_error *error)
 {
     while (sender->stage == FVM_SENDER_FILES && sender->pending.size < PENDING_LOW) {
-        const struct fvm_file_in *file = &sender->spec->files_in[sender->file];
+        const struct fvm_run_spec *spec = sender->spec;
         int outcome;
 
-        if (sender->in_file && sender->file_left > 0)
-            outcome = continue_file(sender, file, error);
-        else if (sender->in_file)
-            outcome = end_file(sender, error);
-        else if (sender->file < sender->spec->file_in_count)
-            outcome = begin_file(sender, file, error);
-        else
+        if (sender->file == spec->file_in_count)
             outcome = end_files(sender, error);
+        else if (!sender->in_file)
+            outcome = begin_file(sender, &spec->files_in[sender->file], error);
+        else if (sender->file_left > 0)
+            outcome = continue_file(sender, &spec->files_in[sender->file], error);
+        else
+            outcome = end_file(sender, error);
         if (outcome < 0)
             return -1;
     }

@@ -46,7 +46,7 @@ def test_the_command_reports_the_same(command: str) -> None:
     exit_code, text = doctor_command(command, "--json")
     assert (exit_code, json.loads(text)) == (0, fvm.doctor())
     exit_code, text = doctor_command(command)
-    report = fvm.doctor()
+    report: Any = fvm.doctor()
     assert exit_code == 0
     for flag in FLAGS:
         assert f"{flag:17}  {'yes' if report[flag] else 'no ':3}  " in text

@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Dict
 
 import pytest
 
@@ -118,7 +119,9 @@ def test_a_workdir_that_the_snippet_may_not_enter() -> None:
         {"env": {"PYTHONDEVMODE": "1"}},
     ],
 )
-def test_what_an_interpreter_reads_at_its_start_makes_a_real_start(options: dict) -> None:
+def test_what_an_interpreter_reads_at_its_start_makes_a_real_start(
+    options: Dict[str, Any],
+) -> None:
     res = fvm.run("import sys\nprint(sys.flags.dev_mode, sys.argv, __file__)", **options)
     assert res.stdout == "True ['main.py'] /work/main.py\n"
 

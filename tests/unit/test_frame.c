@@ -242,7 +242,7 @@ static void file_paths_stay_below_their_directory(void **state)
 {
 #define PATH(text, safe)                                                                           \
     {                                                                                              \
-        text, sizeof text - 1, safe                                                                \
+        text, sizeof(text) - 1, safe                                                               \
     }
 #define C50  "cccccccccccccccccccccccccccccccccccccccccccccccccc"
 #define C250 C50 C50 C50 C50 C50

@@ -205,10 +205,11 @@ static void only_given_descriptors_are_open(void **state)
     text = output_of((struct fvm_vm_program){
         .argv = (const char *const[]){
             "/usr/bin/python3", "-IS", "-c",
-            "import os\n"
-            "for n in range(1000):\n"
-            "    try: print(n, os.path.basename(os.readlink(f'/proc/self/fd/{n}')).split(':')[0])\n"
-            "    except OSError: pass\n",
+            ("import os\n"
+             "for n in range(1000):\n"
+             "    try: print(n, "
+             "os.path.basename(os.readlink(f'/proc/self/fd/{n}')).split(':')[0])\n"
+             "    except OSError: pass\n"),
             NULL}});
     assert_string_equal(text, "0 null\n1 pipe\n2 pipe\n4 socket\n5 pipe\n");
     close(low);

@@ -51,7 +51,7 @@ static void owners_modes_and_times_are_kept(void **state)
     tar_begin(&tar);
     tar_owned_file(&tar, "a", 1000, 4000000000, 1754697600);
     tar_owned_file(&tar, "old", 0, 0, -5);
-    tar_owned_file(&tar, "new", 0, 0, 1ll << 40);
+    tar_owned_file(&tar, "new", 0, 0, 1LL << 40);
     fixture_add_layer(fixture, &tar, PLAIN);
     must_build(fixture);
     {
