@@ -2,7 +2,6 @@
 #include "serve.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -44,7 +43,7 @@ static void fail_with_output(struct service *service, const char *what)
 /* The image's fault, unless the guest's memory was too small for the interpreter. */
 static void fail_without_interpreter(struct service *service)
 {
-    char what[PATH_MAX + 64];
+    char what[4200];
     int status;
 
     if (waitpid(service->zygote.pid, &status, 0) != service->zygote.pid)

@@ -58,16 +58,20 @@ static int ask(const char *program, char ret_answer[ANSWER_MAX + 1], struct flas
 
 int fvm_qemu_check_version(const char *program, struct flashvm_error *error)
 {
+    static const char name[] = "QEMU emulator version ";
     char answer[ANSWER_MAX + 1];
-    unsigned major, minor;
 
     if (ask(program, answer, error) < 0)
         return -1;
-    if (sscanf(answer, "QEMU emulator version %u.%u", &major, &minor) == 2) {
+    if (strncmp(answer, name, strlen(name)) == 0) {
+        char *end;
+        unsigned long major = strtoul(answer + strlen(name), &end, 10);
+        unsigned long minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+
         if (major > MAJOR_MIN || (major == MAJOR_MIN && minor >= MINOR_MIN))
             return 0;
         return fvm_fail(error, FLASHVM_ENGINE_UNAVAILABLE,
-                        "%s is QEMU %u.%u, and flashVM needs %d.%d or later", program, major, minor,
+                        "%s is QEMU %lu.%lu, and flashVM needs %d.%d or later", program, major, minor,
                         MAJOR_MIN, MINOR_MIN);
     }
     answer[strcspn(answer, "\n")] = '\0';

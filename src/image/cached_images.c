@@ -131,7 +131,7 @@ static int load_record(const struct fvm_rootfs_cache *cache, const char *key,
     if (digest == NULL || record == NULL)
         return fvm_fail_no_memory(error);
     record->entry.image.rootfs_fd = -1;
-    if (atoi(key + 64 + strlen("-v")) != FVM_ROOTFS_FORMAT)
+    if (strtol(key + 64 + strlen("-v"), NULL, 10) != FVM_ROOTFS_FORMAT)
         return 0;
     found = fvm_rootfs_cache_load(cache, digest, &record->entry, error);
     if (found <= 0)

@@ -132,7 +132,7 @@ static void raise_descriptor_limit(void)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* best effort */
     }
 }
 
