@@ -188,7 +188,7 @@ static void child_exec(const struct pipes *pipes, const struct account *account,
     /* The out-of-memory killer must take the snippet, never the agent. */
     if (score < 0 || write(score, "500", 3) < 0)
         agent_die_errno("cannot set oom_score_adj");
-    if (limits_enter() < 0)
+    if ((keep_control ? limits_enter_waiting() : limits_enter(0)) < 0)
         agent_die_errno("cannot enter the snippet's control group");
     if (setrlimit(RLIMIT_CORE, &no_core) < 0)
         agent_die_errno("cannot turn core dumps off");

@@ -78,8 +78,9 @@ struct run {
     struct fvm_buffer stdin_pending;
     bool stdin_ended;
     int timer_fd;
+    int starvation_fd;
     bool via_zygote;
-    bool started, exited, timed_out, cancelled;
+    bool started, exited, timed_out, starved, cancelled;
     int wait_status;
     struct timespec start, end;
     struct usage used_before; /* by the interpreter, until the snippet's code began */
@@ -150,12 +151,17 @@ static void start_snippet(struct run *run)
                  service->account.uid, run->request.workdir);
         fail(run, no_workdir);
     }
-    if (limits_set_processes(run->request.max_processes) < 0 ||
-        (run->request.max_disk_bytes > 0 && system_limit_disk(run->request.max_disk_bytes) < 0))
-        fail(run, "cannot set the snippet's limits");
+    if (limits_set(run->request.max_processes, system_disk_used()) < 0)
+        fail(run, errno == ENOMEM
+                      ? "files_in leave too little memory for the snippet; raise memory_mb"
+                      : "cannot set the snippet's limits");
+    if (run->request.max_disk_bytes > 0 && system_limit_disk(run->request.max_disk_bytes) < 0)
+        fail(run, "cannot limit what the snippet writes");
     if (request_fits_zygote(&run->request)) {
         run->snippet = service->zygote;
         run->via_zygote = true;
+        if (limits_enter(run->snippet.pid) < 0)
+            fail(run, "cannot limit the snippet");
         if (interpreter_become(&run->snippet, &run->request) < 0)
             fail(run, "the waiting interpreter is gone");
         return;
@@ -272,6 +278,7 @@ static void step(struct run *run)
         {.fd = run->snippet.control_fd, .events = POLLIN},
         {.fd = run->timer_fd, .events = POLLIN},
         {.fd = run->service->signal_fd, .events = POLLIN},
+        {.fd = run->starvation_fd, .events = POLLPRI},
     };
 
     if (poll(polls, sizeof polls / sizeof *polls, -1) < 0 && errno != EINTR)
@@ -292,6 +299,8 @@ static void step(struct run *run)
         run->timed_out = true;
     if (polls[6].revents)
         take_children(run);
+    if (polls[7].revents & POLLPRI)
+        run->starved = limits_is_starved();
 }
 
 /*
@@ -331,16 +340,17 @@ static json_t *describe(const struct run *run, const char *left_out)
                                       : 0;
     int term_signal = WIFSIGNALED(run->wait_status) ? WTERMSIG(run->wait_status) : 0;
     uint64_t cpu_time_us = run->used.cpu_time_us - run->used_before.cpu_time_us;
+    uint64_t peak_memory_bytes = run->used.peak_memory_bytes + run->used_before.interpreter_bytes;
 
-    return json_pack("{s:i, s:i, s:b, s:b, s:b, s:I, s:I, s:I, s:s*}",             /**/
-                     "exit_code", exit_code(run),                                  /**/
-                     "term_signal", term_signal,                                   /**/
-                     "started", run->started,                                      /**/
-                     "timed_out", run->timed_out,                                  /**/
-                     "oom_killed", run->used.oom_killed,                           /**/
-                     "execute_us", (json_int_t)execute_us,                         /**/
-                     "cpu_time_us", (json_int_t)cpu_time_us,                       /**/
-                     "peak_memory_bytes", (json_int_t)run->used.peak_memory_bytes, /**/
+    return json_pack("{s:i, s:i, s:b, s:b, s:b, s:I, s:I, s:I, s:s*}",   /**/
+                     "exit_code", exit_code(run),                        /**/
+                     "term_signal", term_signal,                         /**/
+                     "started", run->started,                            /**/
+                     "timed_out", run->timed_out,                        /**/
+                     "oom_killed", run->used.oom_killed || run->starved, /**/
+                     "execute_us", (json_int_t)execute_us,               /**/
+                     "cpu_time_us", (json_int_t)cpu_time_us,             /**/
+                     "peak_memory_bytes", (json_int_t)peak_memory_bytes, /**/
                      "left_out", left_out);
 }
 
@@ -359,13 +369,14 @@ void service_run(struct service *service)
     struct run run = {
         .service = service,
         .timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+        .starvation_fd = limits_watch_starvation(),
     };
     cleanup_free char *left_out = NULL;
 
     receive_request(&run);
     start_snippet(&run);
     take_frames(&run); /* those that came together with RUN: no event will tell of them */
-    while (!run.exited && !run.timed_out && !run.cancelled)
+    while (!run.exited && !run.timed_out && !run.starved && !run.cancelled)
         step(&run);
     end_all_processes(&run);
     limits_read_usage(&run.used);

@@ -194,17 +194,21 @@ static void start_loopback(void)
 /* The tmpfs that everything written goes to; it has no path once the root is entered. */
 static int upper_fd = -1;
 
-int system_limit_disk(uint64_t bytes)
+uint64_t system_disk_used(void)
 {
     struct statvfs status;
-    char path[32], data[48];
-    uint64_t used;
 
     if (fstatvfs(upper_fd, &status) < 0)
-        return -1;
-    used = (uint64_t)(status.f_blocks - status.f_bfree) * status.f_frsize;
+        agent_die_errno("cannot tell how much is written");
+    return (uint64_t)(status.f_blocks - status.f_bfree) * status.f_frsize;
+}
+
+int system_limit_disk(uint64_t bytes)
+{
+    char path[32], data[48];
+
     snprintf(path, sizeof path, "/proc/self/fd/%d", upper_fd);
-    snprintf(data, sizeof data, "size=%ju", (uintmax_t)(used + bytes));
+    snprintf(data, sizeof data, "size=%ju", (uintmax_t)(system_disk_used() + bytes));
     return mount(NULL, path, NULL, MS_REMOUNT, data);
 }
 

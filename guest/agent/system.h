@@ -16,6 +16,9 @@ int system_open_port(void);
 /* Put the image's root (squashfs on /dev/vda under a tmpfs overlay) in place and enter it. */
 void system_enter_root(void);
 
+/* How many bytes of files were written to the root file system. */
+uint64_t system_disk_used(void);
+
 /*
  * Limit what can still be written to the root file system. Files live in memory, so there is a
  * limit in any case: half of it. Return: 0, or -1 with errno.
