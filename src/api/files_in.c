@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/files_in.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -24,119 +25,136 @@ struct collection {
     uint64_t max_bytes;
 };
 
-/* Takes over both paths, also when it fails. */
-static int add(struct collection *collection, char *guest_path, char *host_path, const void *data,
-               uint64_t size, struct flashvm_error *error)
+/* Return: where the next file goes, with room made for it; NULL when memory is exhausted. */
+static struct fvm_file_in *next_file(struct fvm_files_in *files)
 {
-    struct fvm_files_in *files = collection->files;
-    cleanup_free char *own_guest_path = guest_path, *own_host_path = host_path;
-
-    if (files->count >= collection->max_files)
-        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
-                        "files_in has more than %u files; max_files_in raises the limit",
-                        collection->max_files);
-    if (size > collection->max_bytes - files->bytes)
-        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
-                        "files_in has more than %ju bytes (with %s); max_files_in_bytes raises "
-                        "the limit",
-                        (uintmax_t)collection->max_bytes, guest_path);
     if (files->count == files->capacity) {
         size_t capacity = files->capacity ? 2 * files->capacity : 16;
         struct fvm_file_in *grown = reallocarray(files->files, capacity, sizeof *grown);
 
         if (grown == NULL)
-            return fvm_fail_no_memory(error);
+            return NULL;
         files->files = grown;
         files->capacity = capacity;
     }
-    files->bytes += size;
-    files->files[files->count++] = (struct fvm_file_in){
-        .guest_path = steal_pointer(own_guest_path),
-        .host_path = steal_pointer(own_host_path),
-        .data = data,
-        .size = size,
-    };
+    return &files->files[files->count];
+}
+
+/* Copies the paths of `file`. */
+static int add(struct collection *collection, const struct fvm_file_in *file,
+               struct flashvm_error *error)
+{
+    struct fvm_files_in *files = collection->files;
+    cleanup_free char *guest_path = strdup(file->guest_path);
+    cleanup_free char *host_path = file->host_path ? strdup(file->host_path) : NULL;
+    struct fvm_file_in *added;
+
+    if (files->count >= collection->max_files)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "files_in has more than %u files; max_files_in raises the limit",
+                        collection->max_files);
+    if (file->size > collection->max_bytes - files->bytes)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "files_in has more than %ju bytes (with %s); max_files_in_bytes raises "
+                        "the limit",
+                        (uintmax_t)collection->max_bytes, file->guest_path);
+    added = next_file(files);
+    if (added == NULL || guest_path == NULL || (file->host_path && host_path == NULL))
+        return fvm_fail_no_memory(error);
+    *added = *file;
+    added->guest_path = steal_pointer(guest_path);
+    added->host_path = steal_pointer(host_path);
+    files->count++;
+    files->bytes += file->size;
     return 0;
 }
 
 /* ---- what is on the host --------------------------------------------------------------------- */
 
-static int fail_open(const char *path, int err, struct flashvm_error *error)
+/* Something on the host, while its directory is walked. */
+struct place {
+    int parent_fd;
+    const char *name; /* in there */
+    const char *path; /* as the caller would write it */
+    int depth;        /* 0: the caller named it */
+};
+
+static int add_place(struct collection *collection, const char *guest_path,
+                     const struct place *place, struct flashvm_error *error);
+
+static int fail_read(const char *path, struct flashvm_error *error)
 {
-    if (err == ENOENT || err == ENOTDIR)
-        return fvm_fail(error, FLASHVM_NOT_FOUND, "files_in: there is no file %s", path);
-    return fvm_fail_errno(error, err, "files_in: cannot read %s", path);
+    return fvm_fail_errno(error, errno, "files_in: cannot read %s", path);
 }
 
-static int add_path(struct collection *collection, const char *guest_path, const char *host_path,
-                    int depth, struct flashvm_error *error);
-
-static int compare_names(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static int is_entry(const struct dirent *entry)
-{
-    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-}
-
+/* Takes over the descriptor. */
 static int add_directory(struct collection *collection, const char *guest_path,
-                         const char *host_path, int depth, struct flashvm_error *error)
+                         const struct place *place, int fd, struct flashvm_error *error)
 {
-    struct dirent **entries = NULL;
-    int count = scandir(host_path, &entries, is_entry, compare_names), outcome = 0;
+    cleanup_dir DIR *directory = fdopendir(fd);
+    struct dirent *entry;
 
-    if (count < 0)
-        return fail_open(host_path, errno, error);
-    if (depth >= DEPTH_MAX)
-        outcome = fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
-                           "files_in: %s lies more than %d directories deep", host_path, DEPTH_MAX);
-    for (int i = 0; i < count; i++) {
-        cleanup_free struct dirent *entry = entries[i];
-        cleanup_free char *guest_child = fvm_format("%s/%s", guest_path, entry->d_name);
-        cleanup_free char *host_child = fvm_format("%s/%s", host_path, entry->d_name);
-
-        if (outcome < 0)
-            continue;
-        if (guest_child == NULL || host_child == NULL)
-            outcome = fvm_fail_no_memory(error);
-        else
-            outcome = add_path(collection, guest_child, host_child, depth + 1, error);
+    if (directory == NULL) {
+        fvm_cleanup_close(&fd);
+        return fail_read(place->path, error);
     }
-    free(entries);
-    return outcome;
+    if (place->depth >= DEPTH_MAX)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "files_in: %.300s… lies more than %d directories deep", place->path,
+                        DEPTH_MAX);
+    while ((errno = 0, entry = readdir(directory)) != NULL) {
+        cleanup_free char *guest_child = fvm_format("%s/%s", guest_path, entry->d_name);
+        cleanup_free char *path = fvm_format("%s/%s", place->path, entry->d_name);
+        const struct place child = {dirfd(directory), entry->d_name, path, place->depth + 1};
+
+        if (guest_child == NULL || path == NULL)
+            return fvm_fail_no_memory(error);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            add_place(collection, guest_child, &child, error) < 0)
+            return -1;
+    }
+    return errno ? fail_read(place->path, error) : 0;
 }
 
 /*
- * One path of the host, whatever it is. Only the path that the caller named may be a symlink: those
- * inside of a directory may lead anywhere.
+ * Only what the caller named may be a symlink: those inside of a directory may lead anywhere. What
+ * is no file is not even opened, since that alone can have effects.
  */
-static int add_path(struct collection *collection, const char *guest_path, const char *host_path,
-                    int depth, struct flashvm_error *error)
+static int add_place(struct collection *collection, const char *guest_path,
+                     const struct place *place, struct flashvm_error *error)
 {
-    int follow = depth > 0 ? O_NOFOLLOW : 0;
-    cleanup_close int fd = open(host_path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | follow);
+    bool follow = place->depth == 0;
+    cleanup_close int fd = -1;
     struct stat status;
 
-    if (fd < 0 && errno == ELOOP && depth > 0)
+    if (fstatat(place->parent_fd, place->name, &status, follow ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
+        return fail_read(place->path, error);
+    if (S_ISLNK(status.st_mode))
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
                         "files_in: %s is a symbolic link; of a directory only files and "
                         "directories are taken, so name what it points to by itself",
-                        host_path);
-    if (fd < 0 && errno == ENXIO) /* a socket, or a device without a driver */
-        status.st_mode = S_IFSOCK;
-    else if (fd < 0 || fstat(fd, &status) < 0)
-        return fail_open(host_path, errno, error);
-    if (S_ISDIR(status.st_mode))
-        return add_directory(collection, guest_path, host_path, depth, error);
-    if (!S_ISREG(status.st_mode))
+                        place->path);
+    if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
-                        "files_in: %s is neither a regular file nor a directory", host_path);
+                        "files_in: %s is neither a regular file nor a directory", place->path);
+    fd = openat(place->parent_fd, place->name,
+                O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return fail_read(place->path, error);
+    if (S_ISDIR(status.st_mode))
+        return add_directory(collection, guest_path, place, steal_fd(&fd), error);
     if (!fvm_file_path_is_safe(guest_path, strlen(guest_path)))
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
                         "files_in: the guest path %.300s… is too long", guest_path);
-    return add(collection, strdup(guest_path), strdup(host_path), NULL, (uint64_t)status.st_size,
+    return add(collection,
+               &(struct fvm_file_in){
+                   .guest_path = guest_path,
+                   .host_path = place->path,
+                   .size = (uint64_t)status.st_size,
+                   .device = status.st_dev,
+                   .inode = status.st_ino,
+                   .modified = status.st_mtim,
+               },
                error);
 }
 
@@ -160,11 +178,18 @@ static int add_entry(struct collection *collection, const struct flashvm_file_in
                         "255 in each name",
                         given, FVM_FILE_PATH_MAX - (int)strlen(DIRECTORY "/"));
     if (entry->host_path)
-        return add_path(collection, guest_path, entry->host_path, 0, error);
+        return add_place(collection, guest_path,
+                         &(struct place){AT_FDCWD, entry->host_path, entry->host_path, 0}, error);
     if (entry->data == NULL && entry->data_size > 0)
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
                         "files_in has neither host_path nor data for \"%s\"", given);
-    return add(collection, steal_pointer(guest_path), NULL, entry->data, entry->data_size, error);
+    return add(collection,
+               &(struct fvm_file_in){
+                   .guest_path = guest_path,
+                   .data = entry->data,
+                   .size = entry->data_size,
+               },
+               error);
 }
 
 /* With '/' lowest, "a" comes right before the files below a directory "a". */

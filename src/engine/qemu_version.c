@@ -71,8 +71,8 @@ int fvm_qemu_check_version(const char *program, struct flashvm_error *error)
         if (major > MAJOR_MIN || (major == MAJOR_MIN && minor >= MINOR_MIN))
             return 0;
         return fvm_fail(error, FLASHVM_ENGINE_UNAVAILABLE,
-                        "%s is QEMU %lu.%lu, and flashVM needs %d.%d or later", program, major, minor,
-                        MAJOR_MIN, MINOR_MIN);
+                        "%s is QEMU %lu.%lu, and flashVM needs %d.%d or later", program, major,
+                        minor, MAJOR_MIN, MINOR_MIN);
     }
     answer[strcspn(answer, "\n")] = '\0';
     return fvm_fail(error, FLASHVM_ENGINE_UNAVAILABLE,

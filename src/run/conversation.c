@@ -275,6 +275,34 @@ static int time_left_ms(uint64_t deadline_us)
     return left_ms < 1000000000 ? (int)left_ms : 1000000000;
 }
 
+/* What is waited for; the order of the descriptors in poll(). */
+enum { CHANNEL, CONTROL, CONSOLE, LOG, INTERRUPT, STDIN, POLL_COUNT };
+
+/* Return: 0; -1 with the error set. */
+static int take_events(struct conversation *conversation, struct pollfd polls[POLL_COUNT],
+                       struct flashvm_error *error)
+{
+    struct fvm_vm *vm = conversation->vm;
+
+    if (polls[CONSOLE].revents && !drain(vm->console_fd, &vm->console))
+        polls[CONSOLE].fd = -1;
+    if (polls[LOG].revents && !drain(vm->log_fd, &vm->log))
+        polls[LOG].fd = -1;
+    if (polls[STDIN].revents && fvm_sender_take_stdin(&conversation->sender, error) < 0)
+        return -1;
+    if (polls[CHANNEL].revents & POLLOUT &&
+        fvm_sender_send(&conversation->sender, vm->channel_fd, error) < 0)
+        return -1;
+    if (polls[CHANNEL].revents & ~POLLOUT) {
+        int outcome = receive(conversation, error);
+
+        return outcome > 0 ? fail_ended(conversation, error) : outcome;
+    }
+    if (polls[CONTROL].revents) /* and nothing more is in the channel */
+        return fail_ended(conversation, error);
+    return 0;
+}
+
 /*
  * Deal with events until the stage is reached.
  * Return: 0; 1 when the deadline has passed or, with the error set, -1.
@@ -284,13 +312,13 @@ static int converse_until(struct conversation *conversation, enum stage wanted,
 {
     struct fvm_vm *vm = conversation->vm;
     const struct fvm_run_spec *spec = conversation->spec;
-    struct pollfd polls[] = {
-        {.fd = vm->channel_fd},
-        {.fd = vm->control_fd, .events = POLLIN},
-        {.fd = vm->console_fd, .events = POLLIN},
-        {.fd = vm->log_fd, .events = POLLIN},
-        {.fd = spec->interrupt_fd, .events = POLLIN},
-        {.events = POLLIN}, /* the caller's standard input */
+    struct pollfd polls[POLL_COUNT] = {
+        [CHANNEL] = {.fd = vm->channel_fd},
+        [CONTROL] = {.fd = vm->control_fd, .events = POLLIN},
+        [CONSOLE] = {.fd = vm->console_fd, .events = POLLIN},
+        [LOG] = {.fd = vm->log_fd, .events = POLLIN},
+        [INTERRUPT] = {.fd = spec->interrupt_fd, .events = POLLIN},
+        [STDIN] = {.events = POLLIN},
     };
 
     while (conversation->stage < wanted) {
@@ -298,33 +326,17 @@ static int converse_until(struct conversation *conversation, enum stage wanted,
 
         if (left_ms == 0)
             return 1;
-        polls[0].events = fvm_sender_has_more(&conversation->sender) ? POLLIN | POLLOUT : POLLIN;
-        polls[5].fd = fvm_sender_wants(&conversation->sender);
-        ready = poll(polls, sizeof polls / sizeof *polls, left_ms);
+        polls[CHANNEL].events =
+            fvm_sender_has_more(&conversation->sender) ? POLLIN | POLLOUT : POLLIN;
+        polls[STDIN].fd = fvm_sender_wants(&conversation->sender);
+        ready = poll(polls, POLL_COUNT, left_ms);
         if (ready < 0 && errno != EINTR)
             return fvm_fail_errno(error, errno, "cannot wait for the microVM");
         if ((ready < 0 && spec->interrupted && is_interrupted(spec)) ||
-            (ready > 0 && polls[4].revents && is_interrupted(spec)))
+            (ready > 0 && polls[INTERRUPT].revents && is_interrupted(spec)))
             return fvm_fail(error, FLASHVM_CANCELLED, "the run was cancelled");
-        if (ready < 0)
-            continue;
-        if (polls[2].revents && !drain(vm->console_fd, &vm->console))
-            polls[2].fd = -1;
-        if (polls[3].revents && !drain(vm->log_fd, &vm->log))
-            polls[3].fd = -1;
-        if (polls[5].revents && fvm_sender_take_stdin(&conversation->sender, error) < 0)
+        if (ready > 0 && take_events(conversation, polls, error) < 0)
             return -1;
-        if (polls[0].revents & POLLOUT &&
-            fvm_sender_send(&conversation->sender, vm->channel_fd, error) < 0)
-            return -1;
-        if (polls[0].revents & ~POLLOUT) {
-            int outcome = receive(conversation, error);
-
-            if (outcome != 0)
-                return outcome < 0 ? -1 : fail_ended(conversation, error);
-        } else if (polls[1].revents) {
-            return fail_ended(conversation, error); /* and nothing more is in the channel */
-        }
     }
     return 0;
 }
@@ -337,7 +349,7 @@ int fvm_conversation_boot(struct fvm_vm *vm, const struct fvm_image *image,
         .spec = spec,
         .image = image,
         .stage = BOOTING,
-        .sender = {.file_fd = -1},
+        .sender = FVM_SENDER_INIT,
         .deadline_us = deadline_in(spec->boot_timeout_ms),
     };
     int outcome;
@@ -373,7 +385,7 @@ int fvm_conversation_run(struct fvm_vm *vm, const struct fvm_run_spec *spec,
         .spec = spec,
         .result = result,
         .stage = STARTING,
-        .sender = {.file_fd = -1},
+        .sender = FVM_SENDER_INIT,
         .deadline_us = deadline_in(start_timeout_ms),
     };
     int outcome;

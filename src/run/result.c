@@ -198,6 +198,14 @@ void fvm_result_artifact_abandon(struct fvm_result *result)
     artifact_finish(&result->artifacts[--result->artifact_count]);
 }
 
+/* A process of the snippet that was killed takes the snippet's own with it, by SIGKILL. */
+static const char *limit_that_ended(const struct flashvm_result *result)
+{
+    if (result->timed_out)
+        return "timeout";
+    return result->oom_killed && result->term_signal == SIGKILL ? "memory" : NULL;
+}
+
 void fvm_result_complete(struct fvm_result *result)
 {
     struct flashvm_result *public = &result->public;
@@ -208,10 +216,7 @@ void fvm_result_complete(struct fvm_result *result)
     public->stderr_size = result->err.size;
     public->stdout_truncated = public->stdout_bytes > public->stdout_size;
     public->stderr_truncated = public->stderr_bytes > public->stderr_size;
-    if (public->timed_out)
-    public->ended_by_limit = "timeout";
-    else if (public->oom_killed && public->term_signal == SIGKILL) public->ended_by_limit =
-        "memory";
+    public->ended_by_limit = limit_that_ended(public);
     public->artifacts = result->artifacts;
     public->artifact_count = result->artifact_count;
 }

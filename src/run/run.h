@@ -2,6 +2,9 @@
 /* One snippet in one microVM: the host's side, from options that were checked to a result. */
 #pragma once
 
+#include <sys/types.h>
+#include <time.h>
+
 #include "engine/engine.h"
 #include "image/image.h"
 #include "run/result.h"
@@ -12,6 +15,10 @@ struct fvm_file_in {
     const char *host_path;  /* NULL: its bytes are in `data` */
     const void *data;
     uint64_t size;
+    /* Of host_path, when it was looked at: another file, or a changed one, is not sent. */
+    dev_t device;
+    ino_t inode;
+    struct timespec modified;
 };
 
 /* flashvm_run_options with the defaults filled in and all checked; see flashvm.h for meanings. */

@@ -17,7 +17,7 @@ enum fvm_sender_stage {
     FVM_SENDER_STDIN,
 };
 
-/* Starts from {.file_fd = -1}: sends what is appended to `pending`. */
+/* Starts from FVM_SENDER_INIT: sends what is appended to `pending`. */
 struct fvm_sender {
     struct fvm_buffer pending;
     enum fvm_sender_stage stage;
@@ -26,7 +26,12 @@ struct fvm_sender {
     bool in_file;
     int file_fd; /* -1: its bytes are in memory */
     uint64_t file_left;
+    int own_stdin_fd; /* read instead of the caller's; -1: there is none */
 };
+#define FVM_SENDER_INIT                                                                            \
+    {                                                                                              \
+        .file_fd = -1, .own_stdin_fd = -1                                                          \
+    }
 
 /* Begin a run: its request and code, then its files, RUN, then its standard input. */
 int fvm_sender_begin_run(struct fvm_sender *sender, const struct fvm_run_spec *spec,

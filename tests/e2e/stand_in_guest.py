@@ -15,6 +15,9 @@ guest's console. The snippet, main.py, tells it what to do, one step a line:
     exit CODE, killed SIGNAL, timed-out, oom-killed     send the result
     sleep SECONDS, hang         take time
     echo                        write what the host sent and how it started us, as JSON
+    stdin                       write what comes on standard input, until its end
+    stdin-once                  write what comes first
+    stdin-digest                write its size and SHA-256, at its end
     console TEXT, log TEXT      write a line to the console, or to QEMU's standard error
     console-flood               never stop writing to the console
 and what no agent would do:
@@ -47,8 +50,32 @@ if sys.argv[1:] == ["--version"]:
 
 incoming = open(4, "rb", closefd=False)  # noqa: SIM115
 outgoing = open(4, "wb", closefd=False)  # noqa: SIM115
-received = {"SETUP": b"", "REQUEST": b"", "FILE": b"", "FILE_DATA": b""}
+received = {"SETUP": b"", "REQUEST": b"", "STDIN": b""}
+files: list[File] = []  # main.py first
 left_out = ""
+
+
+class File:
+    """A file that the host sends: content of main.py, digests of the others."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.announced, self.path = int.from_bytes(payload[:8], "little"), payload[8:]
+        self.size, self.content, self.digest = 0, b"", None
+        if files:
+            import hashlib
+
+            self.digest = hashlib.sha256()
+
+    def add(self, data: bytes) -> None:
+        self.size += len(data)
+        if self.digest:
+            self.digest.update(data)
+        else:
+            self.content += data
+
+    def end(self) -> None:
+        if self.size != self.announced:
+            sys.exit(f"the host announced {self.announced} bytes and sent {self.size}")
 
 
 def receive() -> str:
@@ -60,7 +87,19 @@ def receive() -> str:
     payload = incoming.read(int.from_bytes(header[4:], "little"))
     if name in received:
         received[name] += payload
+    elif name == "FILE":
+        files.append(File(payload))
+    elif name == "FILE_DATA":
+        files[-1].add(payload)
+    elif name == "FILE_END":
+        files[-1].end()
     return name
+
+
+def take_stdin() -> bytes:
+    """What has come since the last call."""
+    data, received["STDIN"] = received["STDIN"], b""
+    return data
 
 
 def send(name: str, payload: bytes = b"") -> None:
@@ -119,8 +158,11 @@ def echo() -> None:
     report = {
         "setup": json.loads(received["SETUP"]),
         "request": json.loads(received["REQUEST"]),
-        "files": received["FILE"][8:].decode(),
-        "code_size": len(received["FILE_DATA"]),
+        "code_size": files[0].size,
+        "files": [
+            [file.path.decode("utf-8", "surrogateescape"), file.size, file.digest.hexdigest()]
+            for file in files[1:]
+        ],
         "argv": sys.argv,
         "open_files": [name for name in map(file_name, range(5, 20)) if name],
     }
@@ -158,6 +200,20 @@ def perform(step: bytes, rest: bytes) -> None:
         wait_for_the_end()
     elif step == b"echo":
         echo()
+    elif step == b"stdin":
+        while receive() != "STDIN_END":
+            send_chunks("STDOUT", take_stdin())
+    elif step == b"stdin-once":
+        receive()
+        send_chunks("STDOUT", take_stdin())
+    elif step == b"stdin-digest":
+        import hashlib
+
+        size, digest = 0, hashlib.sha256()
+        while receive() != "STDIN_END":
+            size += len(received["STDIN"])
+            digest.update(take_stdin())
+        send("STDOUT", f"{size} {digest.hexdigest()}".encode())
     elif step == b"console":
         os.write(1, rest + b"\n")
     elif step == b"log":
@@ -190,7 +246,7 @@ def main() -> None:
         pass
     with open("/proc/self/comm", "w") as name:
         name.write("qemu-system-run")
-    lines = received["FILE_DATA"].split(b"\n")
+    lines = files[0].content.split(b"\n")
     if lines[0] == b"unstarted":
         lines.pop(0)
     else:

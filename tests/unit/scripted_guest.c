@@ -97,7 +97,9 @@ int talk_teardown(void **state)
     fvm_frame_decoder_finish(&talk->guest.decoder);
     fvm_buffer_finish(&talk->guest.setup);
     fvm_buffer_finish(&talk->guest.request);
-    fvm_buffer_finish(&talk->guest.code);
+    fvm_buffer_finish(&talk->guest.input);
+    for (size_t i = 0; i < GUEST_FILES_MAX; i++)
+        fvm_buffer_finish(&talk->guest.files[i].data);
     fvm_result_free(talk->result);
     flashvm_error_finish(&talk->error);
     fvm_remove_tree(talk->tmpdir);
@@ -178,18 +180,33 @@ bool guest_say(struct guest *guest, enum fvm_frame_type type, const char *text)
     return guest_send(guest, type, text, strlen(text));
 }
 
+/* More than there is room for are as good as not sent. */
+static void take_file(struct guest *guest, const struct fvm_frame *frame)
+{
+    struct guest_file *file = &guest->files[guest->file_count];
+
+    if (guest->file_count == GUEST_FILES_MAX)
+        return;
+    if (frame->type == FVM_FRAME_FILE)
+        fvm_frame_parse_file(frame, &file->size, file->path);
+    else if (frame->type == FVM_FRAME_FILE_DATA)
+        fvm_buffer_append(&file->data, frame->payload, frame->size);
+    else
+        guest->file_count++;
+}
+
 static void take(struct guest *guest, const struct fvm_frame *frame)
 {
     if (frame->type == FVM_FRAME_SETUP)
         fvm_buffer_append(&guest->setup, frame->payload, frame->size);
     else if (frame->type == FVM_FRAME_REQUEST)
         fvm_buffer_append(&guest->request, frame->payload, frame->size);
-    else if (frame->type == FVM_FRAME_FILE)
-        fvm_frame_parse_file(frame, &guest->code_size, guest->code_path);
-    else if (frame->type == FVM_FRAME_FILE_DATA)
-        fvm_buffer_append(&guest->code, frame->payload, frame->size);
+    else if (frame->type >= FVM_FRAME_FILE && frame->type <= FVM_FRAME_FILE_END)
+        take_file(guest, frame);
     else if (frame->type == FVM_FRAME_RUN)
         guest->run = true;
+    else if (frame->type == FVM_FRAME_STDIN && guest->run && !guest->stdin_ended)
+        fvm_buffer_append(&guest->input, frame->payload, frame->size);
     else if (frame->type == FVM_FRAME_STDIN_END)
         guest->stdin_ended = true;
 }

@@ -14,6 +14,14 @@
 #include "protocol/frame.h"
 #include "run/conversation.h"
 
+enum { GUEST_FILES_MAX = 16 };
+
+struct guest_file {
+    char path[FVM_FILE_PATH_MAX + 1];
+    uint64_t size; /* as announced */
+    struct fvm_buffer data;
+};
+
 struct guest {
     int channel_fd, console_fd, log_fd, control_fd; /* the VM's ends */
     void (*script)(struct guest *guest);
@@ -26,9 +34,9 @@ struct guest {
     struct fvm_frame_decoder decoder;
 
     /* What the host has sent so far. */
-    struct fvm_buffer setup, request, code;
-    char code_path[FVM_FILE_PATH_MAX + 1];
-    uint64_t code_size;
+    struct fvm_buffer setup, request, input;
+    struct guest_file files[GUEST_FILES_MAX]; /* the first is main.py */
+    size_t file_count;                        /* of those that came to their end */
     bool run, stdin_ended;
 };
 

@@ -171,8 +171,8 @@ static void the_guest_is_told_all_of_the_run(void **state)
     assert_true(json_integer_value(json_object_get(json, "clock_ns")) > 1600000000000000000);
     assert_int_equal(json_string_length(json_object_get(json, "seed")), 64);
     assert_true(talk->guest.run && talk->guest.stdin_ended);
-    assert_string_equal(talk->guest.code_path, "main.py");
-    assert_string_equal(talk->guest.code.data, "pass");
+    assert_string_equal(talk->guest.files[0].path, "main.py");
+    assert_string_equal(talk->guest.files[0].data.data, "pass");
 }
 
 static void code_of_any_size_and_bytes_arrives(void **state)
@@ -186,9 +186,9 @@ static void code_of_any_size_and_bytes_arrives(void **state)
     talk->spec.code = code;
     talk->spec.code_size = size;
     talk_result(talk, run_silently);
-    assert_int_equal(talk->guest.code_size, size);
-    assert_int_equal(talk->guest.code.size, size);
-    assert_memory_equal(talk->guest.code.data, code, size);
+    assert_int_equal(talk->guest.files[0].size, size);
+    assert_int_equal(talk->guest.files[0].data.size, size);
+    assert_memory_equal(talk->guest.files[0].data.data, code, size);
 }
 
 static void write_more_than_is_kept(struct guest *guest)
@@ -227,6 +227,23 @@ static void give_a_result_and_die(struct guest *guest)
 static void a_result_counts_though_the_vm_ends_right_after_it(void **state)
 {
     assert_string_equal(talk_result(*state, give_a_result_and_die)->stdout_data, "bye");
+}
+
+static void run_out_of_memory(struct guest *guest)
+{
+    guest_start(guest);
+    guest_say(guest, FVM_FRAME_RESULT,
+              "{\"exit_code\":137,\"term_signal\":9,\"started\":true,\"timed_out\":false,"
+              "\"oom_killed\":true,\"execute_us\":1,\"cpu_time_us\":2,\"peak_memory_bytes\":3}");
+}
+
+static void a_guest_may_say_that_memory_ended_the_run(void **state)
+{
+    const struct flashvm_result *result = talk_result(*state, run_out_of_memory);
+
+    assert_true(result->oom_killed);
+    assert_string_equal(result->ended_by_limit, "memory");
+    assert_int_equal(result->exit_code, 137);
 }
 
 /* ---- endings --------------------------------------------------------------------------------- */
@@ -355,7 +372,8 @@ static void a_guest_that_stops_answering_times_out_with_its_output_so_far(void *
     talk->spec.grace_ms = 90;
     result = talk_result(talk, stop_answering);
     assert_in_range(talk->elapsed_us, 150 * 1000, 10 * 1000000);
-    assert_true(result->timed_out && result->started);
+    assert_true(result->timed_out && result->started && !result->oom_killed);
+    assert_string_equal(result->ended_by_limit, "timeout");
     assert_int_equal(result->exit_code, 124);
     assert_string_equal(result->stdout_data, "so far");
     assert_string_equal(result->stderr_data, "and so on");
@@ -418,6 +436,7 @@ int main(void)
         talk_test(the_guest_is_told_all_of_the_run),
         talk_test(code_of_any_size_and_bytes_arrives),
         talk_test(output_beyond_the_limit_is_counted_not_kept),
+        talk_test(a_guest_may_say_that_memory_ended_the_run),
         talk_test(a_result_counts_though_the_vm_ends_right_after_it),
         talk_test(a_guest_that_dies_is_an_error_that_says_whether_the_snippet_had_begun),
         talk_test(a_guest_that_dies_in_the_snippet_is_explained_by_its_console),

@@ -2,6 +2,8 @@
 /* From what a caller asks for to what is done: defaults, checks, and structs of other versions. */
 #include "assertions.h"
 
+#include <fcntl.h>
+
 #include "api/options.h"
 #include "base/cleanup.h"
 
@@ -11,6 +13,11 @@ static const uint64_t YEAR_MS = 365ULL * 24 * 3600 * 1000;
 
 /* NULL-terminated lists of one entry, for tables. */
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* For .files_in, with their number. */
+#define FILES(...)                                                                                 \
+    (const struct flashvm_file_in[]){__VA_ARGS__},                                                 \
+        .file_in_count = LENGTH(((const struct flashvm_file_in[]){__VA_ARGS__}))
 
 static void check(const struct flashvm_run_options *options,
                   struct fvm_checked_options *ret_checked)
@@ -73,6 +80,7 @@ static void what_is_given_is_taken(void **state)
     int data;
     struct flashvm_run_options options = {
         .struct_size = sizeof options,
+        .image = "oci:images:a",
         .engine = "qemu",
         .cpus = 64,
         .memory_mb = 128,
@@ -93,11 +101,17 @@ static void what_is_given_is_taken(void **state)
         .stdin_fd = STDIN_FILENO,
         .max_processes = 8,
         .max_disk_mb = 6,
+        .files_in = FILES({"a", NULL, "xy", 2}, {"b", NULL, "z", 1}),
+        .max_files_in = 2,
+        .max_files_in_bytes = 3,
+        .network = false,
+        .ports = LIST(NULL),
     };
     cleanup_checked struct fvm_checked_options checked = {0};
 
     (void)state;
     check(&options, &checked);
+    assert_string_equal(checked.options.image, "oci:images:a");
     assert_string_equal(checked.spec.engine, "qemu");
     assert_int_equal(checked.spec.cpus, 64);
     assert_int_equal(checked.spec.memory_mb, 128);
@@ -119,6 +133,9 @@ static void what_is_given_is_taken(void **state)
     assert_int_equal(checked.spec.stdin_fd, STDIN_FILENO);
     assert_int_equal(checked.spec.max_processes, 8);
     assert_int_equal(checked.spec.max_disk_bytes, 6 << 20);
+    assert_int_equal(checked.spec.file_in_count, 2);
+    assert_int_equal(checked.spec.files_in_bytes, 3);
+    assert_string_equal(checked.spec.files_in[1].guest_path, "in/b");
 }
 
 static void limits_may_be_reached(void **state)
@@ -196,7 +213,21 @@ static void every_wrong_option_is_named(void **state)
         {"expect has \"/work/./\"", OPTIONS(.expect = LIST("/work/./"))},
         {"expect has \"/workshop/x\"", OPTIONS(.expect = LIST("/workshop/x"))},
         {"expect has \"..\"; a glob is relative to /work", OPTIONS(.expect = LIST(".."))},
-        {"args has", OPTIONS(.args = LIST("\xff"))},
+        {"args has \"\xff\"; it must be valid UTF-8", OPTIONS(.args = LIST("a", "\xff"))},
+        {"files_in is NULL", OPTIONS(.file_in_count = 1)},
+        {"files_in has the guest path \"../x\"", OPTIONS(.files_in = FILES({"../x", NULL, "", 0}))},
+        {"files_in has neither host_path nor data for \"x\"",
+         OPTIONS(.files_in = FILES({"x", NULL, NULL, 1}))},
+        {"files_in has more than one file for /work/in/x",
+         OPTIONS(.files_in = FILES({"x", NULL, "", 0}, {"x", NULL, "", 0}))},
+        {"files_in: /dev/null is neither a regular file nor a directory",
+         OPTIONS(.files_in = FILES({"x", .host_path = "/dev/null"}))},
+        {"files_in has 67108865 bytes, but a guest with a memory_mb of 128 holds at most half",
+         OPTIONS(.memory_mb = 128, .files_in = FILES({"x", NULL, "", (64 << 20) + 1}))},
+        {"files_in has more than 1 files; max_files_in raises the limit",
+         OPTIONS(.max_files_in = 1, .files_in = FILES({"x", NULL, "", 0}, {"y", NULL, "", 0}))},
+        {"files_in has more than 1 bytes (with in/x); max_files_in_bytes raises",
+         OPTIONS(.max_files_in_bytes = 1, .files_in = FILES({"x", NULL, "ab", 2}))},
         {"stdin_fd is 999, which is not open for reading", OPTIONS(.stdin_fd = 999)},
         {"max_processes is 7; it can be 8 to 32768", OPTIONS(.max_processes = 7)},
         {"max_processes is 32769; it can be 8 to 32768", OPTIONS(.max_processes = 32769)},
@@ -225,6 +256,40 @@ static void a_network_is_refused_until_there_is_one(void **state)
                    FLASHVM_UNSUPPORTED, "network is not supported yet");
     assert_failure(fvm_options_check(&ports, "", 0, &checked, &error), &error, FLASHVM_UNSUPPORTED,
                    "ports is not supported yet");
+}
+
+static void an_input_that_cannot_be_read_is_refused(void **state)
+{
+    const struct {
+        int flags;
+        const char *path, *says;
+    } cases[] = {
+        {O_WRONLY, "/dev/null", ", which is not open for reading"},
+        {O_PATH, "/dev/null", ", which is not open for reading"},
+        {O_RDONLY | O_DIRECTORY, "/", ", which is a directory"},
+    };
+    struct flashvm_run_options options = FLASHVM_RUN_OPTIONS_INIT;
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        cleanup_close int fd = open(cases[i].path, cases[i].flags | O_CLOEXEC);
+        cleanup_free char *says = fvm_format("stdin_fd is %d%s", fd, cases[i].says);
+
+        assert_true(fd >= 0);
+        options.stdin_fd = fd;
+        assert_refused(&options, says);
+    }
+}
+
+static void any_negative_descriptor_is_no_input(void **state)
+{
+    struct flashvm_run_options options = FLASHVM_RUN_OPTIONS_INIT;
+    cleanup_checked struct fvm_checked_options checked = {0};
+
+    (void)state;
+    options.stdin_fd = -5;
+    check(&options, &checked);
+    assert_int_equal(checked.spec.stdin_fd, -1);
 }
 
 static void what_is_too_long_is_refused(void **state)
@@ -270,6 +335,9 @@ static void lists_have_at_most_4000_entries(void **state)
     options.python_args = list;
     assert_refused(&options, "python_args has 4001 entries");
     options.python_args = NULL;
+    options.args = list;
+    assert_refused(&options, "args has 4001 entries");
+    options.args = NULL;
     options.expect = list;
     assert_refused(&options, "expect has 4001 entries");
     options.expect = list + 1;
@@ -394,6 +462,8 @@ int main(void)
         cmocka_unit_test(limits_may_be_reached),
         cmocka_unit_test(every_wrong_option_is_named),
         cmocka_unit_test(a_network_is_refused_until_there_is_one),
+        cmocka_unit_test(an_input_that_cannot_be_read_is_refused),
+        cmocka_unit_test(any_negative_descriptor_is_no_input),
         cmocka_unit_test(what_is_too_long_is_refused),
         cmocka_unit_test(lists_have_at_most_4000_entries),
         cmocka_unit_test(code_has_limits),

@@ -403,6 +403,39 @@ static void a_relative_temporary_directory_is_not_used(void **state)
     assert_int_equal(strncmp(fixture->result->directory, "/tmp/flashvm-", 13), 0);
 }
 
+/* ---- what ended a run ------------------------------------------------------------------------ */
+
+static void the_limit_that_ended_a_run_is_named(void **state)
+{
+    static const struct {
+        bool timed_out, oom_killed;
+        int term_signal;
+        const char *limit;
+    } cases[] = {
+        {false, false, 0, NULL},
+        {false, false, SIGKILL, NULL}, /* by its own hand */
+        {true, false, SIGKILL, "timeout"},
+        {true, false, 0, "timeout"},
+        {false, true, SIGKILL, "memory"},
+        {true, true, SIGKILL, "timeout"},
+        {false, true, 0, NULL}, /* a process was killed, and the snippet lived on */
+        {false, true, SIGTERM, NULL},
+    };
+    struct fixture *fixture = *state;
+    struct flashvm_result *result = &fixture->result->public;
+
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        result->timed_out = cases[i].timed_out;
+        result->oom_killed = cases[i].oom_killed;
+        result->term_signal = cases[i].term_signal;
+        fvm_result_complete(fixture->result);
+        if (cases[i].limit)
+            assert_string_equal(result->ended_by_limit, cases[i].limit);
+        else
+            assert_null(result->ended_by_limit);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +456,7 @@ int main(void)
         result_test(a_directory_that_cannot_be_made_is_an_error),
         result_test(a_temporary_directory_with_too_long_a_name_is_an_error),
         result_test(a_relative_temporary_directory_is_not_used),
+        result_test(the_limit_that_ended_a_run_is_named),
     };
 
     return cmocka_run_group_tests_name("result", tests, NULL, NULL);
