@@ -61,6 +61,7 @@ enum flashvm_status {
 struct flashvm_error {
     enum flashvm_status status;
     char *message; /* what was wrong, why, and what to do; NULL while status is FLASHVM_OK */
+    int os_errno;  /* of the system call that failed, such as ENOSPC; 0: there was none */
 };
 
 FLASHVM_API void flashvm_error_finish(struct flashvm_error *error);
@@ -169,7 +170,8 @@ struct flashvm_file_in {
     const char *guest_path; /* relative to /work/in; raw bytes, no "." or ".." components */
     /*
      * Where its bytes are: a regular file of the host, or a directory whose regular files are taken
-     * (anything else in it is an error). Read during the call. NULL: they are in `data`.
+     * (anything else in it is an error; empty directories are not made). Read during the call; a
+     * file that changes meanwhile is an error. NULL: they are in `data`.
      */
     const char *host_path;
     const void *data;
@@ -178,11 +180,15 @@ struct flashvm_file_in {
 
 struct flashvm_run_options {
     size_t struct_size;
-    const char *image;        /* see "images" above; NULL: the embedded one */
-    const char *engine;       /* "auto" or the name of an engine; NULL: "auto" */
-    unsigned cpus;            /* virtual CPUs, 1 to 64; 0: 1 */
-    unsigned memory_mb;       /* guest memory in MiB, 128 to 1048576; 0: 512 */
-    uint64_t timeout_ms;      /* from the snippet's first instruction; 0: 30000 */
+    const char *image;  /* see "images" above; NULL: the embedded one */
+    const char *engine; /* "auto" or the name of an engine; NULL: "auto" */
+    unsigned cpus;      /* virtual CPUs, 1 to 64; 0: 1 */
+    unsigned memory_mb; /* guest memory in MiB, 128 to 1048576; 0: 512 */
+    /*
+     * From the snippet's first instruction; with other python_args, or variables that an
+     * interpreter reads at its start, from the start of that interpreter. 0: 30000.
+     */
+    uint64_t timeout_ms;
     uint64_t boot_timeout_ms; /* for the microVM to come up, before the snippet; 0: 90000 */
     const char *workdir; /* absolute guest path, made if missing; NULL: the image's, or "/work" */
     const char *const *env;         /* NULL-terminated "NAME=value" strings; NULL: none */
@@ -201,7 +207,7 @@ struct flashvm_run_options {
 
     /* Limits. Beyond the first four, output and artifacts are cut, and the result says so. */
     uint32_t max_processes;      /* in the guest at once, threads counted; 0: 4096 */
-    uint32_t max_disk_mb;        /* MiB of files that the snippet writes; 0: half of memory_mb */
+    uint32_t max_disk_mb;        /* MiB of files, not in /dev/shm; 0: half of the memory */
     uint32_t max_files_in;       /* more of files_in are an error; 0: 10000 */
     uint64_t max_files_in_bytes; /* likewise for their bytes together; 0: 256 MiB */
     uint64_t max_stdout_bytes;   /* kept of stdout, the rest is counted; 0: 64 MiB */

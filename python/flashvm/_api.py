@@ -92,9 +92,11 @@ def run(
     code: Python source. A str is handed over as UTF-8, bytes as they are.
     cpus: virtual CPUs, 1 to 64.
     memory_mb: memory of the microVM in MiB, 128 to 1048576. The snippet gets what is left of it
-        when the guest's kernel and 48 MiB for flashVM's own part are taken off; its files count.
+        when the guest's kernel and 64 MiB for flashVM's own part are taken off: 398 of 512. Its
+        files count.
     env: environment variables for the snippet, beside those it always has.
-    timeout_seconds: from the snippet's first instruction; then it is ended, with exit code 124.
+    timeout_seconds: from the snippet's first instruction (with other python_args from the start of
+        its interpreter); then it is ended, with exit code 124.
     workdir: absolute path in the guest to start in; made if it is missing. None: the image's own
         (its WorkingDir), or /work.
     python_args: options of the interpreter.
@@ -106,7 +108,7 @@ def run(
         the run lasts. None: it is empty.
     max_bytes_inline: an artifact up to this size has its bytes in `content`.
     engine: what makes the microVM; "auto" takes the fastest usable one. `doctor()` lists them.
-    network, ports: not built yet; anything but False and None raises Unsupported.
+    network, ports: not built yet; anything but False and no ports raises Unsupported.
     image: what to run in, see `prepare_image`; None: the embedded image.
     boot_timeout_seconds: for the microVM to come up, before the snippet begins.
 
@@ -133,7 +135,8 @@ def run(
     checked_args = _arguments.check_strings("args", args)
     checked_expect = _arguments.check_expect("expect", expect)
     checked_files = check_files_in("files_in", files_in)
-    _arguments.check_no_network(network, ports)
+    checked_network = _arguments.check_bool("network", network)
+    checked_ports = _arguments.check_ports("ports", ports)
     checked_image = _arguments.check_image("image", image)
     inline = _arguments.check_int("max_bytes_inline", max_bytes_inline, 0, None)
     boot_timeout_ms = _arguments.check_timeout("boot_timeout_seconds", boot_timeout_seconds)
@@ -166,6 +169,8 @@ def run(
                 expect=checked_expect,
                 files_in=checked_files,
                 stdin_fd=stdin_fd,
+                network=checked_network,
+                ports=checked_ports,
                 image=checked_image,
                 **limits,
             )

@@ -14,7 +14,7 @@ import operator
 import os
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
-from ._errors import InvalidArgument, InvalidArgumentType, Unsupported
+from ._errors import InvalidArgument, InvalidArgumentType
 
 _MAX_TIMEOUT_SECONDS = 365 * 24 * 3600
 
@@ -185,16 +185,19 @@ def check_image(name: str, value: object) -> Optional[bytes]:
         raise wrong_value(name, value, "a str that can be encoded for the file system") from None
 
 
-def check_no_network(network: object, ports: object) -> None:
-    """Both are a part of the contract, and refused until an engine can do them."""
-    if not isinstance(network, bool):
-        raise wrong_type("network", network, "a bool")
-    if network or ports is not None:
-        asked = "network=True" if network else f"ports={shown(ports)}"
-        raise Unsupported(
-            f"{asked} is not supported yet: a microVM has no network but its own loopback; "
-            "give the snippet what it needs with files_in, and take files out with expect"
-        )
+def check_bool(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise wrong_type(name, value, "a bool")
+    return value
+
+
+def check_ports(name: str, value: object) -> Tuple[bytes, ...]:
+    """Any list of ports. What one may be is for the library to say, when it can do something."""
+    if value is None:
+        return ()
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise wrong_type(name, value, "a list of ports")
+    return check_strings(name, [str(port) for port in value])
 
 
 def check_config(name: str, value: object, options: Sequence[str]) -> Dict[str, Any]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Type
+from typing import Any, Dict, Optional, Tuple, Type, Union
 
 
 class FlashVMError(Exception):
@@ -20,6 +20,10 @@ class FlashVMError(Exception):
         # OSError would put "[Errno 2]" before the message.
         return str(self.args[0]) if self.args else ""
 
+    def __reduce__(self) -> Union[str, Tuple[Any, ...]]:
+        # OSError would lose its errno on the way to another process.
+        return _unpickled, (type(self), self.args, getattr(self, "errno", None)), self.__dict__
+
 
 class InvalidArgument(FlashVMError, ValueError):
     """The caller asked for something that makes no sense."""
@@ -32,13 +36,19 @@ class InvalidArgumentType(InvalidArgument, TypeError):
 
 
 class NotFound(FlashVMError, FileNotFoundError):
-    """A file, image or program that is needed is not there. `errno` is None."""
+    """A file, image or program that is needed is not there.
+
+    `errno` is that of the system call that failed; None when something else was missing.
+    """
 
     status = 241
 
 
 class HostError(FlashVMError, OSError):
-    """The host's operating system refused or failed. `errno` is None when it is not known."""
+    """The host's operating system refused or failed.
+
+    `errno` is that of the system call that failed; None when it was no system call.
+    """
 
     status = 242
 
@@ -112,6 +122,22 @@ _CLASS_OF_STATUS: Dict[int, Type[FlashVMError]] = {
 }
 
 
-def from_status(status: int, message: str) -> FlashVMError:
-    """The exception for a status of the library. The extension module calls this."""
-    return _CLASS_OF_STATUS.get(status, InternalError)(message)
+def _unpickled(
+    cls: Type[FlashVMError], args: Tuple[Any, ...], errno: Optional[int]
+) -> FlashVMError:
+    error = cls(*args)
+    if isinstance(error, OSError):
+        error.errno = errno
+    return error
+
+
+def from_status(status: int, message: str, os_errno: int) -> FlashVMError:
+    """The exception for an error of the library. The extension module calls this."""
+    return _unpickled(_CLASS_OF_STATUS.get(status, InternalError), (message,), os_errno or None)
+
+
+def host_error(what: str, cause: OSError) -> HostError:
+    """The exception for a failure that Python itself met."""
+    error = HostError(f"{what}: {cause.strerror or cause}")
+    error.errno = cause.errno
+    return error

@@ -28,6 +28,8 @@ def run(
     expect: Tuple[bytes, ...],
     files_in: Tuple[Tuple[bytes, Optional[bytes], Optional[bytes]], ...],
     stdin_fd: int,
+    network: bool,
+    ports: Tuple[bytes, ...],
     image: Optional[bytes],
     max_processes: int,
     max_disk_mb: int,

@@ -7,8 +7,8 @@ import contextlib
 import os
 from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
-from ._arguments import check_str, shown, wrong_type, wrong_value
-from ._errors import InvalidArgument
+from ._arguments import check_str, shown, to_guest_bytes, wrong_type, wrong_value
+from ._memory_file import memory_file
 
 FilesIn = Union[
     Mapping[str, Union[bytes, str, "os.PathLike[str]"]],
@@ -16,6 +16,13 @@ FilesIn = Union[
 ]
 
 _File = Tuple[bytes, Optional[bytes], Optional[bytes]]  # guest path, host path or content
+
+
+_CONTENT_TYPES = (str, bytes, bytearray, memoryview)
+
+
+def _content(name: str, value: Union[str, bytes, bytearray, memoryview]) -> bytes:
+    return to_guest_bytes(name, value) if isinstance(value, str) else bytes(value)
 
 
 def _guest_path(name: str, value: object) -> bytes:
@@ -42,13 +49,8 @@ def _host_path(name: str, value: object) -> bytes:
 def _file_from_item(name: str, guest_path: object, value: object) -> _File:
     guest = _guest_path(f"a guest path in {name}", guest_path)
     item_name = f"{name}[{shown(guest_path)}]"
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return guest, None, bytes(value)
-    if isinstance(value, str):
-        try:
-            return guest, None, value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise wrong_value(item_name, value, "a str that can be encoded as UTF-8") from None
+    if isinstance(value, _CONTENT_TYPES):
+        return guest, None, _content(item_name, value)
     if isinstance(value, os.PathLike):
         return guest, _host_path(item_name, value), None
     raise wrong_type(item_name, value, "content as bytes or str, or the Path of a file")
@@ -77,35 +79,27 @@ def check_files_in(name: str, value: object) -> Tuple[_File, ...]:
     return tuple(files)
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _descriptor_of(name: str, file: Any) -> int:
+    try:
+        descriptor = file.fileno()
+    except (OSError, ValueError) as error:
+        raise wrong_value(
+            name, file, f"an open file with a descriptor ({error}); or pass its content"
+        ) from None
+    if not isinstance(descriptor, int) or descriptor < 0:
+        raise wrong_value(f"{name}.fileno()", descriptor, "a descriptor")
+    return descriptor
 
 
 @contextlib.contextmanager
 def open_stdin(name: str, value: Any) -> Iterator[int]:
     """A descriptor that gives the snippet's standard input; -1 for none."""
-    allowed = "str, bytes or an open file"
     if value is None:
         yield -1
-    elif isinstance(value, (str, bytes, bytearray, memoryview)):
-        content = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-        descriptor = os.memfd_create("flashvm-stdin")
-        try:
-            _write_all(descriptor, bytes(content))
-            os.lseek(descriptor, 0, os.SEEK_SET)
+    elif isinstance(value, _CONTENT_TYPES):
+        with memory_file(name, _content(name, value)) as descriptor:
             yield descriptor
-        finally:
-            os.close(descriptor)
     elif hasattr(value, "fileno"):
-        try:
-            descriptor = value.fileno()
-        except (OSError, ValueError) as error:
-            raise InvalidArgument(
-                f"{name} must be {allowed}, and {shown(value)} has no file descriptor "
-                f"({error}); pass its content"
-            ) from None
-        yield descriptor
+        yield _descriptor_of(name, value)
     else:
-        raise wrong_type(name, value, allowed)
+        raise wrong_type(name, value, "str, bytes or an open file")

@@ -10,7 +10,7 @@ import weakref
 from typing import Any, Dict, List, Mapping, Optional, Tuple, TypedDict, TypeVar, Union
 
 from ._arguments import check_directory
-from ._errors import HostError, NotFound
+from ._errors import NotFound, host_error
 from ._save import save_artifact
 
 _SHOWN_OUTPUT = 40  # characters of stdout and stderr in a repr
@@ -174,9 +174,7 @@ def _read_content(host_path: str, size_bytes: int) -> bytes:
         with open(host_path, "rb") as file:
             return file.read(size_bytes)
     except OSError as error:
-        failure = HostError(f"cannot read the artifact's file {host_path}: {error.strerror}")
-        failure.errno = error.errno
-        raise failure from error
+        raise host_error(f"cannot read the artifact's file {host_path}", error) from error
 
 
 def _artifact_from_raw(

@@ -8,6 +8,7 @@ import pathlib
 from typing import Optional
 
 from . import _flashvm
+from ._memory_file import memory_file
 
 
 def save_artifact(
@@ -16,10 +17,8 @@ def save_artifact(
     """Copy `host_path`, or else `content`, to `directory`/`guest_path` (see Artifact.save)."""
     if host_path is not None:
         return _save_file(guest_path, os.fsencode(host_path), directory)
-    fd = os.memfd_create("flashvm-artifact")  # a pickled artifact has no file any more
-    with open(fd, "wb") as file:
-        file.write(content or b"")
-        file.flush()
+    # A pickled artifact has no file any more.
+    with memory_file("the artifact", content or b"") as fd:
         return _save_file(guest_path, b"/proc/self/fd/%d" % fd, directory)
 
 

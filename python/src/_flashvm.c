@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +24,29 @@
 
 #define HANDLE_NAME "flashvm.handle"
 #define RESULT_NAME "flashvm.result"
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+/* Raise the exception class of the error's status; frees the error. Return: always NULL. */
+static PyObject *raise_error(struct flashvm_error *error)
+{
+    const char *message = error->message ? error->message : flashvm_status_name(error->status);
+    PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "backslashreplace");
+    PyObject *module = text ? PyImport_ImportModule("flashvm._errors") : NULL;
+    PyObject *exception = NULL;
+
+    if (module)
+        exception = PyObject_CallMethod(module, "from_status", "iOi", (int)error->status, text,
+                                        error->os_errno);
+    if (exception) {
+        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+        Py_DECREF(exception);
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(text);
+    flashvm_error_finish(error);
+    return NULL;
+}
 
 /* ---- a call into the library ----------------------------------------------------------------- */
 
@@ -97,7 +121,12 @@ static int call_watch_signals(struct call *call)
     int fds[2];
 
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
+        struct flashvm_error error = {.status = FLASHVM_IO, .os_errno = errno};
+
+        if (asprintf(&error.message, "cannot make a pipe to wait for signals: %s",
+                     strerror(error.os_errno)) < 0)
+            error.message = NULL;
+        raise_error(&error);
         return -1;
     }
     if (set_wakeup_fd(fds[1], false, &call->outer_wakeup_fd) < 0) {
@@ -183,26 +212,6 @@ static void on_progress(void *progress_data, const char *stage)
 }
 
 /* ---- conversions ----------------------------------------------------------------------------- */
-
-/* Raise the exception class of the error's status; frees the error. Return: always NULL. */
-static PyObject *raise_error(struct flashvm_error *error)
-{
-    const char *message = error->message ? error->message : flashvm_status_name(error->status);
-    PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "backslashreplace");
-    PyObject *module = text ? PyImport_ImportModule("flashvm._errors") : NULL;
-    PyObject *exception = NULL;
-
-    if (module)
-        exception = PyObject_CallMethod(module, "from_status", "iO", (int)error->status, text);
-    if (exception) {
-        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
-        Py_DECREF(exception);
-    }
-    Py_XDECREF(module);
-    Py_XDECREF(text);
-    flashvm_error_finish(error);
-    return NULL;
-}
 
 /* The text of a bytes object, which must outlive it; NULL for None. Return: 0, or -1 with an
  * exception. */
@@ -483,7 +492,7 @@ static struct flashvm_file_in *files_from_tuple(PyObject *tuple)
 
 /* The tuples among the options; the arrays made of them go into flashvm_run_options. */
 struct run_tuples {
-    PyObject *env, *python_args, *args, *expect, *files_in;
+    PyObject *env, *python_args, *args, *expect, *ports, *files_in;
 };
 
 static int take_tuples(struct flashvm_run_options *options, const struct run_tuples *tuples)
@@ -492,7 +501,8 @@ static int take_tuples(struct flashvm_run_options *options, const struct run_tup
     options->python_args = options->env ? strings_from_tuple(tuples->python_args) : NULL;
     options->args = options->python_args ? strings_from_tuple(tuples->args) : NULL;
     options->expect = options->args ? strings_from_tuple(tuples->expect) : NULL;
-    options->files_in = options->expect ? files_from_tuple(tuples->files_in) : NULL;
+    options->ports = options->expect ? strings_from_tuple(tuples->ports) : NULL;
+    options->files_in = options->ports ? files_from_tuple(tuples->files_in) : NULL;
     if (options->files_in == NULL)
         return -1;
     options->file_in_count = (size_t)PyTuple_Size(tuples->files_in);
@@ -516,6 +526,8 @@ static PyObject *module_run(PyObject *module, PyObject *arguments, PyObject *key
         "expect",
         "files_in",
         "stdin_fd",
+        "network",
+        "ports",
         "image",
         "max_processes",
         "max_disk_mb",
@@ -535,20 +547,22 @@ static PyObject *module_run(PyObject *module, PyObject *arguments, PyObject *key
     struct handle *handle;
     const char *code;
     Py_ssize_t code_size;
+    int network;
 
     (void)module;
     if (!PyArg_ParseTupleAndKeywords(
-            arguments, keywords, "Oy#yIIKKOOOOOOiOIIIKKKIK:run", names, &capsule, &code, &code_size,
-            &options.engine, &options.cpus, &options.memory_mb, &timeout_ms, &boot_timeout_ms,
-            &workdir, &tuples.env, &tuples.python_args, &tuples.args, &tuples.expect,
-            &tuples.files_in, &options.stdin_fd, &image, &options.max_processes,
-            &options.max_disk_mb, &options.max_files_in, &files_in_bytes, &stdout_bytes,
-            &stderr_bytes, &options.max_artifacts, &artifact_bytes) ||
+            arguments, keywords, "Oy#yIIKKOOOOOOipOOIIIKKKIK:run", names, &capsule, &code,
+            &code_size, &options.engine, &options.cpus, &options.memory_mb, &timeout_ms,
+            &boot_timeout_ms, &workdir, &tuples.env, &tuples.python_args, &tuples.args,
+            &tuples.expect, &tuples.files_in, &options.stdin_fd, &network, &tuples.ports, &image,
+            &options.max_processes, &options.max_disk_mb, &options.max_files_in, &files_in_bytes,
+            &stdout_bytes, &stderr_bytes, &options.max_artifacts, &artifact_bytes) ||
         optional_bytes(workdir, &options.workdir) < 0 || optional_bytes(image, &options.image) < 0)
         return NULL;
     handle = handle_from_capsule(capsule);
     if (handle == NULL)
         return NULL;
+    options.network = network;
     options.timeout_ms = timeout_ms;
     options.boot_timeout_ms = boot_timeout_ms;
     options.max_files_in_bytes = files_in_bytes;
@@ -558,6 +572,7 @@ static PyObject *module_run(PyObject *module, PyObject *arguments, PyObject *key
     if (take_tuples(&options, &tuples) == 0)
         result = run_watched(handle, &options, code, code_size);
     PyMem_Free((void *)options.files_in);
+    PyMem_Free((void *)options.ports);
     PyMem_Free((void *)options.expect);
     PyMem_Free((void *)options.args);
     PyMem_Free((void *)options.python_args);

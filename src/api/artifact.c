@@ -105,12 +105,9 @@ static int save(const struct flashvm_artifact *artifact, const char *directory, 
     if (fvm_make_directories(directory, 0777, error) < 0)
         return -1;
     parent = open_parent(directory, taken_apart, &name);
-    if (parent < 0 || copy_and_rename(artifact->host_path, parent, name) < 0) {
-        int err = errno;
-
-        return fvm_fail(error, FLASHVM_IO, "cannot save the artifact '%s' in %s: %s",
-                        artifact->guest_path, directory, strerror(err));
-    }
+    if (parent < 0 || copy_and_rename(artifact->host_path, parent, name) < 0)
+        return fvm_fail_errno(error, errno, "cannot save the artifact '%s' in %s",
+                              artifact->guest_path, directory);
     *ret_path = steal_pointer(path);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "api/guest_path.h"
 #include "api/library.h"
@@ -14,10 +15,8 @@ enum { CPUS_MAX = 64 };
 enum { MEMORY_MB_MIN = 128, MEMORY_MB_MAX = 1024 * 1024 };
 enum { CODE_MAX = 64 * 1024 * 1024 };
 enum { PATH_BYTES_MAX = 4095 };
-enum {
-    MAX_PROCESSES_MIN = 8,
-    MAX_PROCESSES_MAX = 32768
-}; /* as many as the guest has numbers for */
+/* As many as the guest has numbers for. */
+enum { MAX_PROCESSES_MIN = 8, MAX_PROCESSES_MAX = 32768 };
 enum { STRINGS_MAX = 4000, STRINGS_BYTES_MAX = 1024 * 1024 };
 
 static const uint64_t TIMEOUT_MS_MAX = 365ULL * 24 * 3600 * 1000;
@@ -198,6 +197,11 @@ static int check_files_in(struct fvm_checked_options *checked, struct flashvm_er
     if (fvm_files_in_collect(options->files_in, options->file_in_count, max_files, max_bytes,
                              &checked->files_in, error) < 0)
         return -1;
+    if (checked->files_in.bytes > (uint64_t)checked->spec.memory_mb << 19)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "files_in has %ju bytes, but a guest with a memory_mb of %u holds at most "
+                        "half of that in files; raise memory_mb",
+                        (uintmax_t)checked->files_in.bytes, checked->spec.memory_mb);
     checked->spec.files_in = checked->files_in.files;
     checked->spec.file_in_count = checked->files_in.count;
     checked->spec.files_in_bytes = checked->files_in.bytes;
@@ -219,10 +223,14 @@ static int check_network(const struct flashvm_run_options *options, struct flash
 static int check_stdin(int fd, struct flashvm_error *error)
 {
     int flags = fd < 0 ? O_RDONLY : fcntl(fd, F_GETFL);
+    struct stat status;
 
-    if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY)
+    if (flags < 0 || flags & O_PATH || (flags & O_ACCMODE) == O_WRONLY)
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
                         "stdin_fd is %d, which is not open for reading", fd);
+    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISDIR(status.st_mode))
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "stdin_fd is %d, which is a directory",
+                        fd);
     return 0;
 }
 

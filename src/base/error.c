@@ -15,7 +15,8 @@
 #undef fvm_fail_context
 #undef fvm_fail_no_memory
 
-static int fail_text(struct flashvm_error *error, enum flashvm_status status, char *message)
+static int fail_text(struct flashvm_error *error, enum flashvm_status status, int os_errno,
+                     char *message)
 {
     if (error == NULL) {
         free(message);
@@ -23,6 +24,7 @@ static int fail_text(struct flashvm_error *error, enum flashvm_status status, ch
     }
     free(error->message);
     error->status = status;
+    error->os_errno = os_errno;
     error->message = message ? message : strdup("out of memory");
     return -1;
 }
@@ -36,7 +38,7 @@ int fvm_fail(struct flashvm_error *error, enum flashvm_status status, const char
     if (vasprintf(&message, format, args) < 0)
         message = NULL;
     va_end(args);
-    return fail_text(error, status, message);
+    return fail_text(error, status, 0, message);
 }
 
 /* What to do about an errno whose text says only what is wrong. */
@@ -71,7 +73,7 @@ int fvm_fail_errno(struct flashvm_error *error, int err, const char *format, ...
     if (asprintf(&message, "%s: %s%s", what ? what : "?", strerrordesc_np(err) ?: "unknown error",
                  remedy_for(err)) < 0)
         message = NULL;
-    return fail_text(error, err == ENOENT ? FLASHVM_NOT_FOUND : FLASHVM_IO, message);
+    return fail_text(error, err == ENOENT ? FLASHVM_NOT_FOUND : FLASHVM_IO, err, message);
 }
 
 int fvm_fail_context(struct flashvm_error *error, const char *format, ...)
@@ -88,12 +90,12 @@ int fvm_fail_context(struct flashvm_error *error, const char *format, ...)
     va_end(args);
     if (what == NULL || asprintf(&message, "%s: %s", what, error->message) < 0)
         return -1; /* the cause alone is better than nothing */
-    return fail_text(error, error->status, message);
+    return fail_text(error, error->status, error->os_errno, message);
 }
 
 int fvm_fail_no_memory(struct flashvm_error *error)
 {
-    return fvm_fail(error, FLASHVM_IO, "the host is out of memory");
+    return fail_text(error, FLASHVM_IO, ENOMEM, strdup("the host is out of memory"));
 }
 
 char *fvm_printable(const char *name)

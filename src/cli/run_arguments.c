@@ -28,7 +28,9 @@ enum option_key {
     OPTION_IMAGE,
     OPTION_IN,
     OPTION_JSON,
+    OPTION_NETWORK,
     OPTION_OUT,
+    OPTION_PORT,
     OPTION_PYTHON_ARG,
     OPTION_TIMEOUT,
     OPTION_WORKDIR,
@@ -66,7 +68,9 @@ static const struct option long_options[] = {
     {"max-stderr", required_argument, NULL, OPTION_MAX_STDERR},
     {"max-stdout", required_argument, NULL, OPTION_MAX_STDOUT},
     {"memory", required_argument, NULL, OPTION_MEMORY},
+    {"network", no_argument, NULL, OPTION_NETWORK},
     {"out", required_argument, NULL, OPTION_OUT},
+    {"port", required_argument, NULL, OPTION_PORT},
     {"python-arg", required_argument, NULL, OPTION_PYTHON_ARG},
     {"quiet", no_argument, NULL, OPTION_QUIET},
     {"timeout", required_argument, NULL, OPTION_TIMEOUT},
@@ -223,10 +227,16 @@ static int take_option(struct run_arguments *arguments, int key, char **argv)
     case OPTION_JSON:
         arguments->as_json = true;
         return 0;
+    case OPTION_NETWORK:
+        options->network = true;
+        return 0;
     case OPTION_OUT:
         if (*optarg == '\0')
             return command_usage_error(&run_command, "--out must be a directory, not ''");
         arguments->out_dir = optarg;
+        return 0;
+    case OPTION_PORT:
+        append_string(arguments->ports, optarg);
         return 0;
     case OPTION_PYTHON_ARG:
         append_string(arguments->python_args, optarg);
@@ -271,10 +281,11 @@ int run_arguments_parse(struct run_arguments *arguments, int argc, char **argv)
     *arguments = (struct run_arguments){.options = FLASHVM_RUN_OPTIONS_INIT};
     arguments->env = calloc(room, sizeof *arguments->env);
     arguments->expect = calloc(room, sizeof *arguments->expect);
+    arguments->ports = calloc(room, sizeof *arguments->ports);
     arguments->python_args = calloc(room, sizeof *arguments->python_args);
     arguments->files_in = calloc(room, sizeof *arguments->files_in);
-    if (arguments->env == NULL || arguments->expect == NULL || arguments->python_args == NULL ||
-        arguments->files_in == NULL)
+    if (arguments->env == NULL || arguments->expect == NULL || arguments->ports == NULL ||
+        arguments->python_args == NULL || arguments->files_in == NULL)
         return fail_no_memory();
     while (exit_code == 0 && !arguments->help &&
            (key = getopt_long(argc, argv, ":c:hq", long_options, NULL)) != -1)
@@ -283,6 +294,7 @@ int run_arguments_parse(struct run_arguments *arguments, int argc, char **argv)
         exit_code = take_source(arguments, (const char *const *)argv + optind);
     arguments->options.env = arguments->env;
     arguments->options.expect = arguments->expect;
+    arguments->options.ports = arguments->ports;
     arguments->options.files_in = arguments->files_in;
     if (arguments->python_args[0])
         arguments->options.python_args = arguments->python_args;
@@ -293,6 +305,7 @@ void run_arguments_finish(struct run_arguments *arguments)
 {
     free(arguments->env);
     free(arguments->expect);
+    free(arguments->ports);
     free(arguments->python_args);
     for (size_t i = 0; i < arguments->options.file_in_count; i++)
         free((char *)arguments->files_in[i].host_path); /* its guest_path is in the same string */

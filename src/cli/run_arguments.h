@@ -14,8 +14,8 @@ struct run_arguments {
     bool as_json;
     bool quiet;
     bool help;
-    const char **env, **expect, **python_args; /* NULL-terminated */
-    struct flashvm_file_in *files_in;          /* with paths of their own */
+    const char **env, **expect, **ports, **python_args; /* NULL-terminated */
+    struct flashvm_file_in *files_in;                   /* with paths of their own */
 };
 
 /* Return: 0, or the exit code after a message. Call run_arguments_finish() in either case. */

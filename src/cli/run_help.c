@@ -25,6 +25,7 @@ const char run_help[] =
     "                            embedded one)\n"
     "      --engine NAME         what makes the microVM; 'flashvm doctor' lists the\n"
     "                            engines (auto)\n"
+    "      --network             not built yet: an error, as is --port PORT\n"
     "  -h, --help                print this text\n"
     "\n"
     "Files and output:\n"

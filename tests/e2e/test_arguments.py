@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import decimal
 import math
-import pickle
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -23,6 +22,10 @@ def _no_vm(stand_in_script: Callable[[str], None]) -> None:
 
 
 Case = Tuple[Dict[str, Any], str]
+
+# Those that may be any number from 1 on.
+LIMITS = ["max_files_in", "max_files_in_bytes", "max_stdout_bytes", "max_stderr_bytes"]
+LIMITS += ["max_artifacts", "max_artifact_bytes"]
 
 # What is passed, and what the message must say (a regular expression).
 WRONG_TYPES: List[Case] = [
@@ -66,6 +69,38 @@ WRONG_TYPES: List[Case] = [
     ({"max_bytes_inline": 1.5}, "max_bytes_inline must be an int"),
     ({"engine": None}, "engine must be a str"),
     ({"engine": b"qemu"}, "engine must be a str"),
+    ({"args": "-v"}, r"args must be a list of str, not one str; write args=\['-v'\]"),
+    ({"args": None}, "args must be a list of str"),
+    ({"args": {"a": 1}}, "args must be a list of str"),
+    ({"args": ["a", 1]}, r"args\[1\] must be a str, not 1 of type int"),
+    ({"args": [b"a"]}, r"args\[0\] must be a str"),
+    (
+        {"files_in": "data.csv"},
+        r"files_in must be a dict .* or a list of \(host_path, guest_path\)",
+    ),
+    ({"files_in": Path("data.csv")}, "files_in must be a dict"),
+    ({"files_in": 5}, "files_in must be a dict"),
+    ({"files_in": ["data.csv"]}, r"files_in\[0\] must be a pair \(host_path, guest_path\)"),
+    ({"files_in": [("a", "b", "c")]}, r"files_in\[0\] must be a pair"),
+    ({"files_in": [("/a", "b"), (1, "b")]}, r"files_in\[1\]\[0\] must be the path of a file"),
+    ({"files_in": [("/a", b"b")]}, r"files_in\[0\]\[1\] must be a path relative to /work/in"),
+    ({"files_in": {1: "x"}}, "a guest path in files_in must be a path relative to /work/in, not 1"),
+    ({"files_in": {"a": 1}}, r"files_in\['a'\] must be content as bytes or str, or the Path of"),
+    ({"files_in": {"a": None}}, r"files_in\['a'\] must be content"),
+    ({"stdin": 0}, "stdin must be str, bytes or an open file, not 0 of type int"),
+    ({"stdin": Path("x")}, "stdin must be str, bytes or an open file"),
+    ({"network": 1}, "network must be a bool, not 1"),
+    ({"network": None}, "network must be a bool"),
+    ({"ports": 80}, "ports must be a list of ports, not 80"),
+    ({"ports": "80"}, "ports must be a list of ports"),
+    ({"boot_timeout_seconds": None}, "boot_timeout_seconds must be a number of seconds"),
+    ({"boot_timeout_seconds": "90"}, "boot_timeout_seconds must be a number of seconds"),
+    *(({name: None}, f"{name} must be an int from 1 to") for name in LIMITS),
+    *(({name: 1.0}, f"{name} must be an int from 1 to .* float") for name in LIMITS),
+    *(({name: True}, f"{name} must be an int from 1 to .* bool") for name in LIMITS),
+    ({"max_processes": None}, "max_processes must be an int from 8 to 32768"),
+    ({"max_processes": "9"}, "max_processes must be an int from 8 to 32768"),
+    ({"max_disk_mb": 1.0}, "max_disk_mb must be an int from 1 to 1048576"),
 ]
 
 WRONG_VALUES: List[Case] = [
@@ -112,6 +147,53 @@ WRONG_VALUES: List[Case] = [
     ({"engine": ""}, "engine must be 'auto' or the name of an engine, not ''"),
     ({"engine": "a\0"}, "engine must be a str without NUL"),
     ({"engine": "foo"}, 'there is no engine called "foo"; it can be auto, qemu'),
+    ({"image": "a\0"}, "image must be a str without NUL"),
+    ({"image": "oci:\ud800"}, "image must be a str that can be encoded for the file system"),
+    ({"image": "oci:"}, 'image is "oci:": it has no path'),
+    ({"image": "a b"}, 'image is "a b": that is no reference'),
+    ({"image": "docker://python"}, 'image is "docker://python": flashVM fetches no images'),
+    ({"args": ["\udcff"]}, r"args\[0\] must be a str that can be encoded as UTF-8"),
+    ({"args": ["a", "b\0"]}, r"args\[1\] must be a str without NUL"),
+    ({"args": ["-u"] * 4001}, "args has 4001 entries"),
+    ({"args": ["a" * 2**20]}, "args has 1 entries of 1048577 bytes together; the limits are"),
+    ({"files_in": {"": "x"}}, 'files_in has the guest path ""; it must be relative to /work/in'),
+    ({"files_in": {"../x": "x"}}, r'files_in has the guest path "\.\./x"; it must be relative'),
+    ({"files_in": {"/etc/x": "x"}}, 'files_in has the guest path "/etc/x"'),
+    ({"files_in": {"a/..": "x"}}, 'files_in has the guest path "a/.."'),
+    ({"files_in": {"n" * 256: "x"}}, "files_in has the guest path .* and 255 in each name"),
+    ({"files_in": {"a\0b": "x"}}, "a guest path in files_in must be a str without NUL"),
+    ({"files_in": {"\ud800": "x"}}, "a guest path in files_in must be a str that can be encoded"),
+    ({"files_in": {"a": "\udcff"}}, r"files_in\['a'\] must be a str that can be encoded as UTF-8"),
+    ({"files_in": [("", "a")]}, r"files_in\[0\]\[0\] must be the path of a file or directory"),
+    ({"files_in": [("a\0", "a")]}, r"files_in\[0\]\[0\] must be the path of a file or directory"),
+    ({"files_in": {"a": "x", "./a": "y"}}, "files_in has more than one file for /work/in/a"),
+    ({"files_in": {"a": "x", "a/b": "y"}}, "files_in has a file for /work/in/a, and one below it"),
+    ({"files_in": {"a": Path("/dev/null")}}, "files_in: /dev/null is neither a regular file nor"),
+    (
+        {"files_in": {"a": bytes(64 * 2**20 + 1)}, "memory_mb": 128},
+        "files_in has 67108865 bytes, but a guest with a memory_mb of 128 holds at most half",
+    ),
+    ({"files_in": {"a": "", "b": ""}, "max_files_in": 1}, "more than 1 files; max_files_in raises"),
+    ({"files_in": {"a": "xx"}, "max_files_in_bytes": 1}, "1 bytes .* max_files_in_bytes raises"),
+    ({"stdin": "\ud800"}, "stdin must be a str that can be encoded as UTF-8"),
+    ({"boot_timeout_seconds": 0}, "boot_timeout_seconds must be a number of seconds above 0"),
+    ({"boot_timeout_seconds": math.nan}, "boot_timeout_seconds .* not nan"),
+    ({"boot_timeout_seconds": 365 * 24 * 3600 + 1}, "boot_timeout_seconds .* up to 31536000"),
+    *(({name: 0}, f"{name} must be an int from 1 to .*, not 0") for name in LIMITS),
+    *(({name: -1}, f"{name} must be an int from 1 to .*, not -1") for name in LIMITS),
+    *(({name: 2**63}, f"{name} must be an int from 1 to .*, not 9223372") for name in LIMITS),
+    ({"max_files_in": 2**32}, "max_files_in must be an int from 1 to 4294967295"),
+    ({"max_artifacts": 2**32}, "max_artifacts must be an int from 1 to 4294967295"),
+    ({"max_processes": 7}, "max_processes must be an int from 8 to 32768, not 7"),
+    ({"max_processes": 32769}, "max_processes must be an int from 8 to 32768, not 32769"),
+    ({"max_disk_mb": 0}, "max_disk_mb must be an int from 1 to 1048576, not 0"),
+    ({"max_disk_mb": 1048577}, "max_disk_mb must be an int from 1 to 1048576, not 1048577"),
+]
+
+# Nothing is wrong with the value, but no engine can do it.
+UNSUPPORTED: List[Case] = [
+    ({"network": True}, "network is not supported yet: a microVM has no network but its own loop"),
+    ({"ports": [80, "8080:80"]}, "ports is not supported yet: a microVM has no network but its"),
 ]
 
 
@@ -146,6 +228,23 @@ def test_a_wrong_value_is_refused(arguments: Dict[str, Any], says: str) -> None:
         raise error
 
 
+@pytest.mark.parametrize(("arguments", "says"), UNSUPPORTED, ids=name_of)
+def test_what_no_engine_can_do_is_refused(arguments: Dict[str, Any], says: str) -> None:
+    with pytest.raises(fvm.Unsupported, match=says) as raised:
+        fvm.run("", **arguments)
+    assert raised.value.status == 243
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), WRONG_TYPES + WRONG_VALUES + UNSUPPORTED, ids=name_of
+)
+def test_a_config_is_checked_as_the_arguments_are(arguments: Dict[str, Any], says: str) -> None:
+    config = dict(arguments)
+    code = config.pop("code", "")
+    with pytest.raises(fvm.FlashVMError, match=says):
+        fvm.run_with_config(code, config)
+
+
 def test_a_long_value_is_cut_in_the_message() -> None:
     assert len(str(refusal({"workdir": "x" * 10000}))) < 200
 
@@ -167,28 +266,3 @@ def test_save_takes_the_path_of_a_directory(directory: Any) -> None:
 def test_save_refuses_what_is_no_path(directory: str) -> None:
     with pytest.raises(fvm.InvalidArgument, match="directory must be"):
         fvm.Artifact({}).save(directory)
-
-
-ERRORS = [
-    (fvm.InvalidArgument, 240, ValueError),
-    (fvm.NotFound, 241, FileNotFoundError),
-    (fvm.HostError, 242, OSError),
-    (fvm.Unsupported, 243, Exception),
-    (fvm.EngineUnavailable, 244, Exception),
-    (fvm.BootFailed, 245, Exception),
-    (fvm.GuestFailed, 246, Exception),
-    (fvm.ImageInvalid, 247, Exception),
-    (fvm.CacheUnsafe, 248, PermissionError),
-    (fvm.Cancelled, 249, Exception),
-    (fvm.InternalError, 250, Exception),
-]
-
-
-@pytest.mark.parametrize(("cls", "status", "builtin"), ERRORS)
-def test_each_cause_has_an_exception_class(cls: Any, status: int, builtin: Any) -> None:
-    error = cls("what, why, what to do")
-    assert error.status == status
-    assert isinstance(error, fvm.FlashVMError) and isinstance(error, builtin)
-    assert str(error) == "what, why, what to do"
-    copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is cls and str(copy) == str(error)

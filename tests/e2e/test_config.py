@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Options as a dict, options that are refused until they are built, and where the data is."""
+"""Options as a dict, and where the data is."""
 
 from __future__ import annotations
 
@@ -42,23 +42,6 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_one(key: str, nearest
 def test_a_config_is_a_dict_of_options(config: Any) -> None:
     with pytest.raises(fvm.InvalidArgumentType, match=r"config must be|a key in config must be"):
         fvm.run_with_config("exit 0", config)
-
-
-def test_a_wrong_value_in_a_config_is_named_as_in_run() -> None:
-    with pytest.raises(fvm.InvalidArgument, match="cpus must be an int from 1 to 64, not 0"):
-        fvm.run_with_config("exit 0", {"cpus": 0})
-
-
-@pytest.mark.parametrize("options", [{"network": True}, {"ports": [8080]}, {"ports": {}}])
-def test_a_network_is_refused_until_it_is_built(options: Any) -> None:
-    with pytest.raises(fvm.Unsupported, match="not supported yet"):
-        fvm.run("exit 0", **options)
-    assert fvm.run("exit 0", network=False, ports=None).exit_code == 0
-
-
-def test_network_is_a_bool() -> None:
-    with pytest.raises(fvm.InvalidArgumentType, match="network must be a bool, not 1"):
-        fvm.run("exit 0", network=1)  # type: ignore[arg-type]
 
 
 def test_the_embedded_data_is_a_real_directory() -> None:

@@ -68,7 +68,7 @@ def test_timings_add_up() -> None:
     timings = fvm.run("sleep 0.1").timings
     assert set(timings) == {"prepare", "boot", "run", "execute", "destroy", "total"}
     assert timings["run"] >= 100
-    parts = sum(timings[part] for part in ("prepare", "boot", "run", "destroy"))
+    parts = round(sum(timings[part] for part in ("prepare", "boot", "run", "destroy")), 3)
     assert 0 < parts <= timings["total"] < parts + 50
 
 
@@ -123,7 +123,7 @@ def test_defaults_reach_the_guest() -> None:
     request = sent["request"]
     assert request["python_args"] == ["-u"] and request["env"] == [] and request["expect"] == []
     assert (request["workdir"], request["timeout_ms"]) == ("/work", 30000)
-    assert sent["files"] == "main.py" and sent["code_size"] == len("echo")
+    assert sent["files"] == [] and sent["code_size"] == len("echo")
     assert echo(python_args=[])["request"]["python_args"] == []
     assert echo(timeout_seconds=fractions.Fraction(1))["request"]["timeout_ms"] == 1000
 
