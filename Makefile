@@ -123,7 +123,8 @@ lint: $(VENV)/tests $(VENV)/package $(UNIT)/build.ninja $(FUZZ)/build.ninja
 	@tools/tidy.py $(DEV) build/package $(UNIT) $(FUZZ)
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/mypy --no-strict-optional --no-warn-unreachable tests/e2e # a test that gets None fails
+	@MYPYPATH=tests/e2e $(VENV)/bin/mypy --explicit-package-bases --no-strict-optional --no-warn-unreachable \
+		tests/e2e # a test that gets None fails
 	@shellcheck -x $$(git ls-files '*.sh' .ci/run)
 	@cd docs/man && mandoc -T lint -W warning $$(grep -L '^\.so ' man?/*)
 	@$(VENV)/bin/codespell $$(git ls-files)

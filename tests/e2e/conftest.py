@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List
@@ -34,6 +35,10 @@ NEEDS: Dict[str, Callable[[], bool]] = {
 @pytest.hookimpl
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): what the machine must have for this test")
+    # As on a terminal, even when the tests are started in the background or under nohup: whoever
+    # starts with a signal ignored keeps ignoring it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -25,8 +25,9 @@ Make = Callable[[Path], Path]
 
 def install(venv: Path, wheel: Path) -> Path:
     """Return: the directory of the package."""
-    pip = [venv / "bin/pip", "install", "--quiet", "--no-index", "--disable-pip-version-check"]
-    subprocess.run([*pip, wheel], check=True, timeout=120)
+    pip = [str(venv / "bin/pip"), "install", "--quiet", "--no-index"]
+    options = ["--disable-pip-version-check", str(wheel)]
+    subprocess.run([*pip, *options], check=True, timeout=120)
     (package,) = venv.glob("lib/python3*/site-packages/flashvm")
     return package
 
@@ -34,7 +35,7 @@ def install(venv: Path, wheel: Path) -> Path:
 def output_of(*argv: Any, **how: Any) -> str:
     done = subprocess.run(argv, cwd="/", capture_output=True, text=True, timeout=180, **how)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 def assert_it_works(venv: Path, package: Path, **how: Any) -> None:
