@@ -151,6 +151,9 @@ WRITTEN = {
     "the microVM was not up after … seconds and was ended": "src/run/conversation.c",
     "it has no Python: there is no python3 on its PATH": "src/image/fitness.c",
     "the image … cannot run Python: …": "src/run/conversation.c",
+    "files_in leave too little memory for the snippet": "guest/agent/serve.c",
+    "files_in do not fit": "guest/agent/files.c",
+    "files_in: … changed while the run was made ready": "src/run/sender.c",
     "python/flashvm/data has no kernel and image for the guest": "python/meson.build",
 }
 
