@@ -32,7 +32,7 @@ def test_the_extension_keeps_to_the_limited_api_of_its_tag(wheel: Path) -> None:
 
 
 def test_nothing_names_a_directory_of_the_machine_that_built_it(files: Dict[str, bytes]) -> None:
-    for place in (str(TREE), str(Path.home()) + "/", "build-via-sdist", "/tmp/tmp"):
+    for place in (f"{TREE}/", f"{Path.home()}/", "build-via-sdist", "/tmp/tmp"):
         assert [name for name, data in files.items() if place.encode() in data] == []
 
 
