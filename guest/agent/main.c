@@ -51,7 +51,7 @@ int main(void)
     service.signal_fd = block_signals();
     receive_setup(&service);
     account_find(service.setup.user, &service.account);
-    work_directory_make(&service.account);
+    service.work_fd = work_directory_make(&service.account);
     service_prepare(&service);
     service_run(&service);
 }

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "artifacts.h"
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "files.h"
@@ -106,8 +107,7 @@ static void fail(struct run *run, const char *what)
 static void receive_request(struct run *run)
 {
     struct service *service = run->service;
-    struct receiver receiver = {.work_fd = open("/work", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-                                .file_fd = -1};
+    struct receiver receiver = {.work_fd = service->work_fd, .file_fd = -1};
     cleanup_buffer struct fvm_buffer json = {0};
     struct fvm_frame frame;
     const char *wrong = NULL;
@@ -128,7 +128,6 @@ static void receive_request(struct run *run)
         if (wrong)
             fail(run, wrong);
     }
-    close(receiver.work_fd);
     errno = 0;
     wrong = request_parse(json.data, json.size, &run->request);
     if (wrong)
@@ -387,7 +386,8 @@ void service_run(struct service *service)
     while (run.snippet.stderr_fd >= 0 &&
            pass_output(&run, &run.snippet.stderr_fd, FVM_FRAME_STDERR))
         ;
-    artifacts_send(&service->channel, &run.request, &left_out);
+    artifacts_send(&service->channel, service->work_fd, &run.request, ARTIFACTS_SEARCH_MS,
+                   &left_out);
     send_result(&run, left_out);
     wait_for_the_end();
 }

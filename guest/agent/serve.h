@@ -11,6 +11,7 @@ struct service {
     struct account account;
     struct interpreter zygote; /* waits */
     int signal_fd;             /* SIGCHLD */
+    int work_fd;               /* /work */
 };
 
 /* Start the interpreter and tell the host READY when it waits; FAILED when it does not come up. */

@@ -51,7 +51,7 @@ static inline bool is_root(void)
     return root;
 }
 
-/* A directory of our own as TMPDIR. To be removed and freed. */
+/* A directory of our own as TMPDIR, until remove_own_tmpdir(). */
 static inline char *make_own_tmpdir(void)
 {
     char *directory = fvm_format("%s/flashvm-unit-XXXXXX", getenv("TMPDIR") ?: "/tmp");
@@ -60,4 +60,13 @@ static inline char *make_own_tmpdir(void)
     assert_non_null(mkdtemp(directory));
     setenv("TMPDIR", directory, 1);
     return directory;
+}
+
+/* Remove and free it, and put the one before back in its place. */
+static inline void remove_own_tmpdir(char *directory)
+{
+    fvm_remove_tree(directory);
+    *strrchr(directory, '/') = '\0';
+    setenv("TMPDIR", directory, 1);
+    free(directory);
 }

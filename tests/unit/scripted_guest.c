@@ -102,10 +102,7 @@ int talk_teardown(void **state)
         fvm_buffer_finish(&talk->guest.files[i].data);
     fvm_result_free(talk->result);
     flashvm_error_finish(&talk->error);
-    fvm_remove_tree(talk->tmpdir);
-    *strrchr(talk->tmpdir, '/') = '\0';
-    setenv("TMPDIR", talk->tmpdir, 1);
-    free(talk->tmpdir);
+    remove_own_tmpdir(talk->tmpdir);
     free(talk);
     return 0;
 }

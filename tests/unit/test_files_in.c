@@ -37,10 +37,7 @@ static int teardown(void **state)
     fvm_files_in_finish(&fixture->files);
     flashvm_error_finish(&fixture->error);
     assert_int_equal(chdir("/"), 0);
-    fvm_remove_tree(fixture->tmpdir);
-    *strrchr(fixture->tmpdir, '/') = '\0';
-    setenv("TMPDIR", fixture->tmpdir, 1);
-    free(fixture->tmpdir);
+    remove_own_tmpdir(fixture->tmpdir);
     free(fixture);
     return 0;
 }

@@ -95,7 +95,7 @@ static void an_endless_name_is_refused(void **state)
 
 static void a_relative_path_becomes_absolute(void **state)
 {
-    cleanup_free char *directory = make_own_tmpdir();
+    char *directory = make_own_tmpdir();
     cleanup_free char *with_colon = fvm_format("%s/a:b", directory);
     cleanup_free char *before = getcwd(NULL, 0);
     cleanup_free char *reference = fvm_format("oci:%s/images/python:3", directory);
@@ -112,7 +112,7 @@ static void a_relative_path_becomes_absolute(void **state)
     assert_failure(fvm_image_name_parse("oci:images:3", &other, &error), &error,
                    FLASHVM_INVALID_ARGUMENT, "the current directory has a \":\"");
     assert_int_equal(chdir(before), 0);
-    fvm_remove_tree(directory);
+    remove_own_tmpdir(directory);
 }
 
 int main(void)

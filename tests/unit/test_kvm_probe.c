@@ -67,11 +67,8 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
 
     fvm_kvm_finish(&fixture->kvm);
-    fvm_remove_tree(fixture->tmpdir);
-    *strrchr(fixture->tmpdir, '/') = '\0';
-    setenv("TMPDIR", fixture->tmpdir, 1);
+    remove_own_tmpdir(fixture->tmpdir);
     free(fixture->asked);
-    free(fixture->tmpdir);
     free(fixture);
     return 0;
 }

@@ -38,10 +38,7 @@ static int teardown(void **state)
 
     fvm_result_free(fixture->result);
     flashvm_error_finish(&fixture->error);
-    fvm_remove_tree(fixture->tmpdir);
-    *strrchr(fixture->tmpdir, '/') = '\0';
-    setenv("TMPDIR", fixture->tmpdir, 1);
-    free(fixture->tmpdir);
+    remove_own_tmpdir(fixture->tmpdir);
     free(fixture);
     return 0;
 }
