@@ -18,7 +18,7 @@ import pytest
 from interpreters import pythons
 from processes import descendants, wait_until
 
-pytest_plugins = ["stand_in", "ordinary_user"]
+pytest_plugins = ["stand_in", "ordinary_user", "hostile"]
 
 REQUIRED = set(filter(None, os.environ.get("FLASHVM_REQUIRE", "").split(",")))
 

@@ -179,7 +179,9 @@ def perform(step: bytes, rest: bytes) -> None:
     elif step == b"exactly":
         send("STDOUT", bytes.fromhex(rest.decode()))
     elif step == b"flood":
-        send_chunks("STDOUT", b"x" * int(rest))
+        piece = b"x" * min(int(rest), 2**20)
+        for start in range(0, int(rest), 2**20):
+            send_chunks("STDOUT", piece[: int(rest) - start])
     elif step == b"file":
         send_file(first, last)
     elif step == b"zeros":

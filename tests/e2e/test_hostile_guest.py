@@ -222,6 +222,18 @@ def test_output_is_kept_up_to_a_limit_and_counted_beyond() -> None:
     assert result.stdout_truncated and not result.stderr_truncated
 
 
+def test_gigabytes_of_output_cost_no_more_memory_than_is_kept() -> None:
+    code = (
+        "import flashvm, re\n"
+        "r = flashvm.run('flood 3000000000', max_stdout_bytes=1000, timeout_seconds=60)\n"
+        "print(r.exit_code, r.stdout_bytes, len(r.stdout_raw), r.stdout_truncated)\n"
+        "print(*re.findall(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()))"
+    )
+    said, kilobytes = python(code).stdout.splitlines()
+    assert said == "0 3000000000 1000 True"
+    assert int(kilobytes) < 100_000
+
+
 def test_a_console_that_never_stops_does_not_keep_the_caller_from_the_rest() -> None:
     caller = start_python("import flashvm; flashvm.run('console-flood')")
     wait_until_running(caller.pid)
