@@ -122,12 +122,12 @@ static void list(struct collection *collection, DIR *directory, struct listing *
 static void send_bytes(struct collection *collection, int fd, uint64_t size)
 {
     static char chunk[FVM_FRAME_MAX_PAYLOAD];
-    char payload[8 + FVM_FILE_PATH_MAX];
+    char payload[FVM_FILE_PAYLOAD_MAX];
     uint64_t begin = fvm_now_us();
     ssize_t count;
 
     channel_send(collection->channel, FVM_FRAME_FILE, payload,
-                 fvm_frame_format_file(size, collection->path, payload));
+                 fvm_frame_format_file(size, false, collection->path, payload));
     for (uint64_t left = size; left > 0; left -= (uint64_t)count) {
         count = read(fd, chunk, left < sizeof chunk ? left : sizeof chunk);
         if (count <= 0)

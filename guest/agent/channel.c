@@ -6,6 +6,8 @@
 
 #include "log.h"
 
+enum { OUTGOING_MAX = 256 * 1024 };
+
 static void send_bytes(int fd, const void *data, size_t size)
 {
     const char *next = data;
@@ -25,16 +27,26 @@ static void send_bytes(int fd, const void *data, size_t size)
 void channel_send(struct channel *channel, enum fvm_frame_type type, const void *payload,
                   size_t size)
 {
-    static uint8_t frame[FVM_FRAME_HEADER_SIZE + FVM_FRAME_MAX_PAYLOAD];
+    uint8_t header[FVM_FRAME_HEADER_SIZE];
 
-    /* One write per frame: each write is a request of its own to the virtio device. */
-    fvm_frame_encode_header(type, size, frame);
-    if (size > 0)
-        memcpy(frame + FVM_FRAME_HEADER_SIZE, payload, size);
-    send_bytes(channel->fd, frame, FVM_FRAME_HEADER_SIZE + size);
+    fvm_frame_encode_header(type, size, header);
+    if (fvm_buffer_append(&channel->outgoing, header, sizeof header) < 0 ||
+        fvm_buffer_append(&channel->outgoing, payload, size) < 0)
+        agent_die("out of memory");
+    if (channel->outgoing.size >= OUTGOING_MAX)
+        channel_flush(channel);
 }
 
-void channel_send_failed(struct channel *channel, const char *format, ...)
+void channel_flush(struct channel *channel)
+{
+    if (channel->outgoing.size == 0)
+        return;
+    send_bytes(channel->fd, channel->outgoing.data, channel->outgoing.size);
+    channel->outgoing.size = 0;
+}
+
+void channel_send_sentence(struct channel *channel, enum fvm_frame_type type, const char *format,
+                           ...)
 {
     char message[1024];
     va_list args;
@@ -46,7 +58,8 @@ void channel_send_failed(struct channel *channel, const char *format, ...)
     if (size >= (int)sizeof message)
         size = sizeof message - 1;
     agent_log("%s", message);
-    channel_send(channel, FVM_FRAME_FAILED, message, (size_t)size);
+    channel_send(channel, type, message, (size_t)size);
+    channel_flush(channel);
 }
 
 void channel_fill(struct channel *channel)
@@ -73,6 +86,8 @@ int channel_next(struct channel *channel, struct fvm_frame *ret_frame)
 
 void channel_receive(struct channel *channel, struct fvm_frame *ret_frame)
 {
-    while (!channel_next(channel, ret_frame))
+    while (!channel_next(channel, ret_frame)) {
+        channel_flush(channel);
         channel_fill(channel);
+    }
 }

@@ -7,15 +7,19 @@
 struct channel {
     int fd;
     struct fvm_frame_decoder decoder;
+    struct fvm_buffer outgoing; /* not sent yet: each write is a request to the device */
 };
 
-/* Send one frame; blocks while the host does not read. */
+/* Send one frame, with the next flush or when there are many. */
 void channel_send(struct channel *channel, enum fvm_frame_type type, const void *payload,
                   size_t size);
 
-/* Send FAILED with a sentence. */
-void channel_send_failed(struct channel *channel, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Send what is left; blocks while the host does not read. Before waiting for anything. */
+void channel_flush(struct channel *channel);
+
+/* Send a frame whose payload is a sentence at once, and log it. */
+void channel_send_sentence(struct channel *channel, enum fvm_frame_type type, const char *format,
+                           ...) __attribute__((format(printf, 3, 4)));
 
 /* Read once (blocks if nothing is there) and keep the bytes for channel_next(). */
 void channel_fill(struct channel *channel);

@@ -4,22 +4,26 @@
 #include <endian.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <pwd.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 
-#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "limits.h"
 #include "log.h"
 #include "system.h"
+#include "turns.h"
 
 enum { CONTROL_FD = 3 }; /* in the child */
-enum { DEFAULT_UID = 1000 };
+/* POSIX message queues: their limit is of use to nobody at a program's end. */
+#define LEAVING_RESOURCE RLIMIT_MSGQUEUE
+enum { EARLY_OUTPUT_MAX = 1024 * 1024 };
 
 #define MAIN_DIRECTORY "/work"
 #define MAIN_NAME      "main.py"
@@ -29,88 +33,6 @@ enum { DEFAULT_UID = 1000 };
 static const char *main_argument(const char *workdir)
 {
     return strcmp(workdir, MAIN_DIRECTORY) == 0 ? MAIN_NAME : MAIN_PATH;
-}
-
-/* Open a regular file of the image. Not blocking, or a fifo in its place would hang the agent. */
-static FILE *open_table(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    struct stat status;
-    FILE *file = NULL;
-
-    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
-        file = fdopen(fd, "r");
-    if (file == NULL)
-        fvm_cleanup_close(&fd);
-    return file;
-}
-
-/* One line of the image's /etc/passwd, by name or by uid. The image's NSS is not consulted. */
-static bool find_passwd(const char *name, uid_t uid, struct account *account)
-{
-    cleanup_file FILE *file = open_table("/etc/passwd");
-    struct passwd *entry;
-
-    while (file && (entry = fgetpwent(file)) != NULL) {
-        if (name ? strcmp(entry->pw_name, name) != 0 : entry->pw_uid != uid)
-            continue;
-        account->uid = entry->pw_uid;
-        account->gid = entry->pw_gid;
-        snprintf(account->home, sizeof account->home, "%s", entry->pw_dir);
-        return true;
-    }
-    return false;
-}
-
-static void find_group(const char *name, gid_t *gid)
-{
-    cleanup_file FILE *file = open_table("/etc/group");
-    struct group *entry;
-
-    while (file && (entry = fgetgrent(file)) != NULL)
-        if (strcmp(entry->gr_name, name) == 0) {
-            *gid = entry->gr_gid;
-            return;
-        }
-}
-
-static bool parse_id(const char *text, size_t length, unsigned *ret_id)
-{
-    char *end;
-    unsigned long id = strtoul(text, &end, 10);
-
-    if (length == 0 || end != text + length || id >= UINT32_MAX)
-        return false;
-    *ret_id = (unsigned)id;
-    return true;
-}
-
-void account_find(const char *user, struct account *ret_account)
-{
-    size_t name_length = strcspn(user, ":");
-    const char *group = user[name_length] ? user + name_length + 1 : "";
-    struct account account = {.uid = DEFAULT_UID, .gid = DEFAULT_UID, .home = MAIN_DIRECTORY};
-    char name[64];
-    unsigned id;
-
-    snprintf(name, sizeof name, "%.*s", (int)name_length, user);
-    if (parse_id(user, name_length, &id)) {
-        account.uid = account.gid = id;
-        find_passwd(NULL, id, &account);
-    } else {
-        find_passwd(name, 0, &account);
-    }
-    if (parse_id(group, strlen(group), &id))
-        account.gid = id;
-    else if (*group)
-        find_group(group, &account.gid);
-    if (account.uid == 0) {
-        account = (struct account){.uid = DEFAULT_UID, .gid = DEFAULT_UID, .home = MAIN_DIRECTORY};
-        find_passwd(NULL, DEFAULT_UID, &account);
-    }
-    if (account.gid == 0)
-        account.gid = DEFAULT_UID;
-    *ret_account = account;
 }
 
 static const char *find_variable(const char *const *env, const char *name)
@@ -150,6 +72,16 @@ static void environment_set_list(struct environment *environment, const char *co
         environment_set(environment, entries[i]);
 }
 
+/* A program that is to be started. */
+struct start {
+    const struct account *account;
+    enum limits_group group;
+    bool waits; /* it gets CONTROL_FD */
+    bool same_addresses;
+    const char *directory;
+    const char *const *argv, *const *envp;
+};
+
 struct pipes {
     int in[2], out[2], err[2], control[2];
 };
@@ -174,11 +106,25 @@ static int pipes_open(struct pipes *pipes)
     return 0;
 }
 
+/* In the child, on the way to the program: it cannot be started. The agent reads why on stderr. */
+static void child_fail(const struct pipes *pipes, const char *what, const char *name)
+{
+    int cause = errno;
+    const char *detail = "";
+
+    if (cause == ENOENT && access(name, F_OK) == 0)
+        detail = " (its dynamic loader is missing)";
+    dprintf(pipes->err[1], "cannot %s %s: %s%s\n", what, name, strerror(cause), detail);
+    if (write(pipes->control[1], "X", 1) == 1)
+        _exit(126);
+    _exit(127);
+}
+
 /* In the child: become the account and the program. Does not return. */
-static void child_exec(const struct pipes *pipes, const struct account *account, bool keep_control,
-                       const char *directory, const char *const *argv, const char *const *envp)
+static void child_exec(const struct pipes *pipes, const struct start *start)
 {
     const struct rlimit no_core = {0, 0};
+    const struct account *account = start->account;
     cleanup_close int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     sigset_t none;
 
@@ -187,37 +133,32 @@ static void child_exec(const struct pipes *pipes, const struct account *account,
     signal(SIGPIPE, SIG_DFL); /* the agent ignores it, and that would be inherited */
     /* The out-of-memory killer must take the snippet, never the agent. */
     if (score < 0 || write(score, "500", 3) < 0)
-        agent_die_errno("cannot set oom_score_adj");
-    if ((keep_control ? limits_enter_waiting() : limits_enter(0)) < 0)
-        agent_die_errno("cannot enter the snippet's control group");
+        child_fail(pipes, "set", "oom_score_adj");
+    if (limits_enter(start->group, 0) < 0)
+        child_fail(pipes, "enter", "the control group");
     if (setrlimit(RLIMIT_CORE, &no_core) < 0)
-        agent_die_errno("cannot turn core dumps off");
+        child_fail(pipes, "turn off", "core dumps");
+    turns_of_interpreter();
     setsid();
-    if (dup2(pipes->in[0], 0) < 0 || dup2(pipes->out[1], 1) < 0 || dup2(pipes->err[1], 2) < 0)
-        _exit(126);
-    /* Without a zygote the control end closes by itself at exec: the program's code begins. */
-    if (keep_control && dup2(pipes->control[1], CONTROL_FD) < 0)
-        _exit(126);
     if (setgroups(0, NULL) < 0 || setresgid(account->gid, account->gid, account->gid) < 0 ||
         setresuid(account->uid, account->uid, account->uid) < 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-        dprintf(2, "flashvm: cannot become uid %u: %s\n", account->uid, strerror(errno));
-        _exit(126);
-    }
-    if (chdir(directory) < 0) {
-        dprintf(2, "flashvm: cannot enter workdir %s: %s\n", directory, strerror(errno));
-        _exit(126);
-    }
-    execve(argv[0], (char *const *)argv, (char *const *)envp);
-    dprintf(2, "flashvm: cannot start %s: %s%s\n", argv[0], strerror(errno),
-            errno == ENOENT && access(argv[0], F_OK) == 0 ? " (its dynamic loader is missing)"
-                                                          : "");
-    _exit(127);
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        child_fail(pipes, "become", "the snippet's user");
+    if (chdir(start->directory) < 0)
+        child_fail(pipes, "enter", start->directory);
+    if (dup2(pipes->in[0], 0) < 0 || dup2(pipes->out[1], 1) < 0 || dup2(pipes->err[1], 2) < 0)
+        child_fail(pipes, "set", "the standard descriptors");
+    /* Of a program that does not wait, the end closes by itself at exec: its code begins. */
+    if (start->waits && dup2(pipes->control[1], CONTROL_FD) < 0)
+        child_fail(pipes, "set", "the control descriptor");
+    /* What the emulator has translated serves only code that lies at the same address. */
+    if (start->same_addresses && personality(ADDR_NO_RANDOMIZE) < 0)
+        child_fail(pipes, "fix", "the address layout");
+    execve(start->argv[0], (char *const *)start->argv, (char *const *)start->envp);
+    child_fail(pipes, "start", start->argv[0]);
 }
 
-static int spawn(const struct account *account, bool keep_control, const char *directory,
-                 const char *const *argv, const char *const *envp,
-                 struct interpreter *ret_interpreter)
+static int spawn(const struct start *start, struct interpreter *ret_interpreter)
 {
     struct pipes pipes;
     pid_t pid;
@@ -230,7 +171,7 @@ static int spawn(const struct account *account, bool keep_control, const char *d
         return -1;
     }
     if (pid == 0)
-        child_exec(&pipes, account, keep_control, directory, argv, envp);
+        child_exec(&pipes, start);
     *ret_interpreter = (struct interpreter){
         .pid = pid,
         .stdin_fd = steal_fd(&pipes.in[1]),
@@ -245,7 +186,7 @@ static int spawn(const struct account *account, bool keep_control, const char *d
     return 0;
 }
 
-/* The variables that every snippet starts with: the image's, HOME and USER of the account. */
+/* The variables that every snippet starts with: the image's, and the account's HOME. */
 static int base_environment(const struct setup *setup, const struct account *account,
                             struct environment *environment, char **ret_home)
 {
@@ -258,6 +199,15 @@ static int base_environment(const struct setup *setup, const struct account *acc
     return 0;
 }
 
+/* A value of LEAVING_RESOURCE that no snippet has by chance. */
+static unsigned make_sign(void)
+{
+    unsigned random = 0;
+
+    (void)!getrandom(&random, sizeof random, 0);
+    return random % 500000 + 100000; /* below the limit that there is: 819200 */
+}
+
 int interpreter_start_zygote(const struct setup *setup, const struct account *account,
                              struct interpreter *ret_interpreter)
 {
@@ -265,17 +215,77 @@ int interpreter_start_zygote(const struct setup *setup, const struct account *ac
      */
     const char *const argv[] = {setup->python, "-u", MAIN_PATH, NULL};
     const char *inherited = find_variable(setup->env, "PYTHONPATH");
+    const unsigned sign = make_sign();
     struct environment environment = {0};
     cleanup_free char *home = NULL, *path = NULL, *control = NULL;
+    const struct start start = {
+        .account = account,
+        .group = LIMITS_WAITING,
+        .waits = true,
+        .same_addresses = setup->warm,
+        .directory = MAIN_DIRECTORY,
+        .argv = argv,
+        .envp = environment.entries,
+    };
 
     if (base_environment(setup, account, &environment, &home) < 0 ||
         asprintf(&path, "PYTHONPATH=" ZYGOTE_DIRECTORY "%s%s", inherited ? ":" : "",
                  inherited ? inherited : "") < 0 ||
-        asprintf(&control, "FLASHVM_CONTROL_FD=%d", CONTROL_FD) < 0)
+        asprintf(&control, "FLASHVM_CONTROL=%d,%u,%d", CONTROL_FD, sign, setup->warm) < 0)
         return -1;
     environment_set(&environment, path);
     environment_set(&environment, control);
-    return spawn(account, true, MAIN_DIRECTORY, argv, environment.entries, ret_interpreter);
+    if (spawn(&start, ret_interpreter) < 0)
+        return -1;
+    ret_interpreter->leaving_sign = sign;
+    return 0;
+}
+
+bool interpreter_is_leaving(const struct interpreter *interpreter)
+{
+    struct rlimit sign;
+
+    return interpreter->leaving_sign && interpreter->stdout_fd < 0 && interpreter->stderr_fd < 0 &&
+           prlimit(interpreter->pid, LEAVING_RESOURCE, NULL, &sign) == 0 &&
+           sign.rlim_cur == interpreter->leaving_sign;
+}
+
+/* Keep what it has written so far. Return: false when that is too much. */
+static bool keep_output(int fd, struct fvm_buffer *early)
+{
+    char chunk[4096];
+    ssize_t count;
+
+    while ((count = read(fd, chunk, sizeof chunk)) > 0)
+        if (early->size + (size_t)count > EARLY_OUTPUT_MAX ||
+            fvm_buffer_append(early, chunk, (size_t)count) < 0)
+            return false;
+    return true;
+}
+
+const char *interpreter_await(struct interpreter *interpreter)
+{
+    struct pollfd polls[] = {
+        {.fd = interpreter->control_fd, .events = POLLIN},
+        {.fd = interpreter->stdout_fd, .events = POLLIN},
+        {.fd = interpreter->stderr_fd, .events = POLLIN},
+    };
+    char byte = 0;
+
+    while (polls[0].revents == 0) {
+        if (poll(polls, sizeof polls / sizeof *polls, -1) < 0 && errno != EINTR)
+            agent_die_errno("poll");
+        if (!keep_output(interpreter->stdout_fd, &interpreter->early_out) ||
+            !keep_output(interpreter->stderr_fd, &interpreter->early_err))
+            return "writes without end while it starts";
+        for (size_t i = 1; i < sizeof polls / sizeof *polls; i++)
+            if (polls[i].revents & POLLHUP) /* it has closed that one */
+                polls[i].fd = -1;
+    }
+    if (read(interpreter->control_fd, &byte, 1) != 1)
+        return "ended before it was ready";
+    interpreter->cannot_start = byte != 'R';
+    return interpreter->cannot_start ? "cannot be started" : NULL;
 }
 
 static size_t count_strings(const char *const *strings)
@@ -300,17 +310,38 @@ static int append_fields(struct fvm_buffer *message, const char *const *fields)
     return 0;
 }
 
-int interpreter_become(struct interpreter *zygote, const struct request *request)
+static int send_all(int fd, const void *data, size_t size)
+{
+    const char *next = data;
+
+    while (size > 0) {
+        ssize_t count = send(fd, next, size, MSG_NOSIGNAL);
+
+        if (count < 0)
+            return -1;
+        next += count;
+        size -= (size_t)count;
+    }
+    return 0;
+}
+
+int interpreter_reseed(struct interpreter *zygote)
+{
+    const uint32_t nothing = 0;
+
+    return send_all(zygote->control_fd, &nothing, sizeof nothing);
+}
+
+int interpreter_become(struct interpreter *zygote, const struct request *request, bool reseed)
 {
     cleanup_buffer struct fvm_buffer message = {0};
     char arg_count[16];
     uint32_t length = 0;
-    const char *next;
-    size_t left;
 
     snprintf(arg_count, sizeof arg_count, "%zu", count_strings(request->args));
     /* Length first (set below), then fields with a NUL after each; see sitecustomize.py. */
     if (fvm_buffer_append(&message, &length, sizeof length) < 0 ||
+        append_field(&message, reseed ? "reseed" : "") < 0 ||
         append_field(&message, request->workdir) < 0 ||
         append_field(&message, main_argument(request->workdir)) < 0 ||
         append_field(&message, arg_count) < 0 || append_fields(&message, request->args) < 0 ||
@@ -318,23 +349,20 @@ int interpreter_become(struct interpreter *zygote, const struct request *request
         return -1;
     length = htole32((uint32_t)(message.size - sizeof length));
     memcpy(message.data, &length, sizeof length);
-    next = message.data;
-    left = message.size;
-    while (left > 0) {
-        ssize_t count = send(zygote->control_fd, next, left, MSG_NOSIGNAL);
-
-        if (count < 0)
-            return -1;
-        next += count;
-        left -= (size_t)count;
-    }
-    return 0;
+    return send_all(zygote->control_fd, message.data, message.size);
 }
 
 int interpreter_exec(const struct setup *setup, const struct account *account,
-                     const struct request *request, struct interpreter *ret_interpreter)
+                     enum limits_group group, const struct request *request,
+                     struct interpreter *ret_interpreter)
 {
     struct environment environment = {0};
+    struct start start = {
+        .account = account,
+        .group = group,
+        .directory = request->workdir,
+        .envp = environment.entries,
+    };
     cleanup_free char *home = NULL;
     size_t option_count = count_strings(request->python_args);
     size_t arg_count = count_strings(request->args);
@@ -347,16 +375,17 @@ int interpreter_exec(const struct setup *setup, const struct account *account,
     argv[option_count + 1] = main_argument(request->workdir);
     memcpy(argv + option_count + 2, request->args, arg_count * sizeof *argv);
     environment_set_list(&environment, request->env);
-    return spawn(account, false, request->workdir, argv, environment.entries, ret_interpreter);
+    start.argv = argv;
+    return spawn(&start, ret_interpreter);
 }
 
 void interpreter_close(struct interpreter *interpreter)
 {
-    int *all[] = {&interpreter->stdin_fd, &interpreter->stdout_fd, &interpreter->stderr_fd,
-                  &interpreter->control_fd};
-
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        fvm_cleanup_close(all[i]);
-        *all[i] = -1;
-    }
+    fvm_cleanup_close(&interpreter->stdin_fd);
+    fvm_cleanup_close(&interpreter->stdout_fd);
+    fvm_cleanup_close(&interpreter->stderr_fd);
+    fvm_cleanup_close(&interpreter->control_fd);
+    fvm_buffer_finish(&interpreter->early_out);
+    fvm_buffer_finish(&interpreter->early_err);
+    *interpreter = INTERPRETER_NONE;
 }

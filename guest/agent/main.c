@@ -7,24 +7,11 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 
-#include "files.h"
 #include "limits.h"
 #include "log.h"
 #include "serve.h"
 #include "system.h"
-
-static void receive_setup(struct service *service)
-{
-    struct fvm_frame frame;
-    const char *wrong;
-
-    channel_receive(&service->channel, &frame);
-    if (frame.type != FVM_FRAME_SETUP)
-        agent_die("the host did not begin with SETUP");
-    wrong = setup_parse(frame.payload, frame.size, &service->setup);
-    if (wrong)
-        agent_die("%s", wrong);
-}
+#include "turns.h"
 
 /* SIGCHLD comes through a descriptor, so that the event loop can wait for everything in one place.
  */
@@ -49,9 +36,6 @@ int main(void)
     limits_prepare();
     system_enter_root();
     service.signal_fd = block_signals();
-    receive_setup(&service);
-    account_find(service.setup.user, &service.account);
-    service.work_fd = work_directory_make(&service.account);
-    service_prepare(&service);
-    service_run(&service);
+    turns_of_agent();
+    service_serve(&service);
 }

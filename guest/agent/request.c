@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "request.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 
-static const char **string_list(const json_t *array)
+static const char *const nothing[] = {NULL};
+static const char *const usual_python_args[] = {"-u", NULL};
+
+/* Return: a new array, or `missing` when there is no such member; NULL when it is no list of strings. */
+static const char *const *string_list(const json_t *object, const char *name,
+                                      const char *const *missing)
 {
+    const json_t *array = json_object_get(object, name);
     const char **list;
     json_t *item;
     size_t i;
 
+    if (array == NULL)
+        return missing;
     if (!json_is_array(array))
         return NULL;
     list = calloc(json_array_size(array) + 1, sizeof *list);
@@ -27,18 +34,10 @@ static const char **string_list(const json_t *array)
     return list;
 }
 
-static bool parse_hex(const char *text, uint8_t *ret_bytes, size_t size)
+static void free_list(const char *const *list)
 {
-    if (text == NULL || strlen(text) != 2 * size)
-        return false;
-    for (size_t i = 0; i < size; i++) {
-        char digits[3] = {text[2 * i], text[2 * i + 1], '\0'};
-
-        if (!isxdigit((unsigned char)digits[0]) || !isxdigit((unsigned char)digits[1]))
-            return false;
-        ret_bytes[i] = (uint8_t)strtoul(digits, NULL, 16);
-    }
-    return true;
+    if (list != nothing && list != usual_python_args)
+        free((void *)list);
 }
 
 /* A non-negative whole number, or 0 when it is missing or something else. */
@@ -54,9 +53,10 @@ const char *setup_parse(const char *data, size_t size, struct setup *ret_setup)
     json_t *json = json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
     struct setup setup = {
         .json = json,
-        .env = string_list(json_object_get(json, "env")),
+        .env = string_list(json, "env", NULL),
         .user = json_string_value(json_object_get(json, "user")),
         .python = json_string_value(json_object_get(json, "python")),
+        .warm = json_is_true(json_object_get(json, "warm")),
     };
 
     if (setup.env == NULL || setup.user == NULL || setup.python == NULL || setup.python[0] != '/') {
@@ -69,7 +69,7 @@ const char *setup_parse(const char *data, size_t size, struct setup *ret_setup)
 
 void setup_finish(struct setup *setup)
 {
-    free(setup->env);
+    free_list(setup->env);
     json_decref(setup->json);
 }
 
@@ -77,7 +77,7 @@ static const char *find_fault(const struct request *request)
 {
     if (request->python_args == NULL || request->args == NULL || request->env == NULL ||
         request->expect == NULL || request->workdir == NULL || request->workdir[0] != '/')
-        return "the host's REQUEST lacks valid python_args, args, env, expect or workdir";
+        return "the host's REQUEST has no valid python_args, args, env, expect or workdir";
     if (request->timeout_ms == 0 || request->clock_ns == 0 || request->max_processes == 0)
         return "the host's REQUEST lacks timeout_ms, clock_ns or max_processes";
     return NULL;
@@ -86,14 +86,15 @@ static const char *find_fault(const struct request *request)
 const char *request_parse(const char *data, size_t size, struct request *ret_request)
 {
     json_t *json = json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *workdir = json_object_get(json, "workdir");
     const char *fault;
     struct request request = {
         .json = json,
-        .python_args = string_list(json_object_get(json, "python_args")),
-        .args = string_list(json_object_get(json, "args")),
-        .env = string_list(json_object_get(json, "env")),
-        .expect = string_list(json_object_get(json, "expect")),
-        .workdir = json_string_value(json_object_get(json, "workdir")),
+        .python_args = string_list(json, "python_args", usual_python_args),
+        .args = string_list(json, "args", nothing),
+        .env = string_list(json, "env", nothing),
+        .expect = string_list(json, "expect", nothing),
+        .workdir = workdir ? json_string_value(workdir) : "/work",
         .timeout_ms = number(json, "timeout_ms"),
         .max_artifact_bytes = number(json, "max_artifact_bytes"),
         .max_artifacts = number(json, "max_artifacts"),
@@ -103,9 +104,6 @@ const char *request_parse(const char *data, size_t size, struct request *ret_req
     };
 
     fault = find_fault(&request);
-    if (fault == NULL && !parse_hex(json_string_value(json_object_get(json, "seed")), request.seed,
-                                    sizeof request.seed))
-        fault = "the host's REQUEST lacks a seed";
     if (fault)
         request_finish(&request);
     else
@@ -115,10 +113,10 @@ const char *request_parse(const char *data, size_t size, struct request *ret_req
 
 void request_finish(struct request *request)
 {
-    free(request->python_args);
-    free(request->args);
-    free(request->env);
-    free(request->expect);
+    free_list(request->python_args);
+    free_list(request->args);
+    free_list(request->env);
+    free_list(request->expect);
     json_decref(request->json);
 }
 
@@ -126,7 +124,8 @@ bool request_fits_zygote(const struct request *request)
 {
     /* What the interpreter or the dynamic linker reads once, when it starts. */
     static const char *const read_at_start[] = {
-        "PYTHON", "LD_", "LC_ALL=", "LC_CTYPE=", "LANG=", "LOCPATH=", "GLIBC_TUNABLES=", "MALLOC_",
+        "PYTHON",          "LD_",     "LC_ALL=", "LC_CTYPE=", "LANG=", "LOCPATH=",
+        "GLIBC_TUNABLES=", "MALLOC_", "HOME=", /* has the user's own packages below it */
     };
 
     if (request->python_args[0] == NULL || strcmp(request->python_args[0], "-u") != 0 ||

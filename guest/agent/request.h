@@ -9,17 +9,20 @@
 /* Strings live as long as the struct. */
 struct setup {
     void *json;
-    const char **env;   /* of the image: NULL-terminated "NAME=value" */
-    const char *user;   /* "uid[:gid]" or names; "" for the default */
-    const char *python; /* path of the interpreter */
+    const char *const *env; /* of the image: NULL-terminated "NAME=value" */
+    const char *user;       /* "uid[:gid]" or names; "" for the default */
+    const char *python;     /* path of the interpreter */
+    bool warm; /* the guest becomes a template: interpreters load more while they start */
 };
 
+/* What a host does not say is as usual: "-u", no lists, /work, no limits on disk or artifacts of
+ * none. Parsing takes an emulated guest long. */
 struct request {
     void *json;
-    const char **python_args;
-    const char **args;
-    const char **env;
-    const char **expect;
+    const char *const *python_args;
+    const char *const *args;
+    const char *const *env;
+    const char *const *expect;
     const char *workdir;
     uint64_t timeout_ms;
     uint64_t max_artifact_bytes;
@@ -27,7 +30,6 @@ struct request {
     uint64_t max_processes;
     uint64_t max_disk_bytes; /* 0: what there is */
     int64_t clock_ns;
-    uint8_t seed[32];
 };
 
 /* Return: NULL, or what is wrong with the JSON (static text). */

@@ -193,22 +193,19 @@ static void start_loopback(void)
 
 /* The tmpfs that everything written goes to; it has no path once the root is entered. */
 static int upper_fd = -1;
-
-uint64_t system_disk_used(void)
-{
-    struct statvfs status;
-
-    if (fstatvfs(upper_fd, &status) < 0)
-        agent_die_errno("cannot tell how much is written");
-    return (uint64_t)(status.f_blocks - status.f_bfree) * status.f_frsize;
-}
+static int random_fd = -1;
 
 int system_limit_disk(uint64_t bytes)
 {
+    struct statvfs status;
     char path[32], data[48];
+    uint64_t used;
 
+    if (fstatvfs(upper_fd, &status) < 0)
+        return -1;
+    used = (uint64_t)(status.f_blocks - status.f_bfree) * status.f_frsize;
     snprintf(path, sizeof path, "/proc/self/fd/%d", upper_fd);
-    snprintf(data, sizeof data, "size=%ju", (uintmax_t)(system_disk_used() + bytes));
+    snprintf(data, sizeof data, "size=%ju", (uintmax_t)(used + bytes));
     return mount(NULL, path, NULL, MS_REMOUNT, data);
 }
 
@@ -226,8 +223,9 @@ void system_enter_root(void)
         agent_die_errno("cannot open /upper");
     make_directory("/upper/data", 0755);
     make_directory("/upper/work", 0755);
+    /* redirect_dir: else no directory of the image could be renamed. */
     mount_or_die("root", "/newroot", "overlay", MS_NOSUID | MS_NODEV,
-                 "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work");
+                 "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work,redirect_dir=on");
 
     static const char *const needed[] = {"dev", "proc", "sys", "run", "work"};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
@@ -239,12 +237,15 @@ void system_enter_root(void)
     make_directory("/newroot/tmp", 01777);
     mount_or_die("dev", "/newroot/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k");
     make_devices();
-    mount_or_die("proc", "/newroot/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+    /* A snippet sees its own processes, not the agent or an interpreter that waits. */
+    mount_or_die("proc", "/newroot/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                 "hidepid=invisible");
     mount_or_die("sysfs", "/newroot/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
                  NULL);
     mount_or_die("run", "/newroot/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755");
     make_directory("/newroot" ZYGOTE_DIRECTORY, 0755);
     copy_file("/zygote/sitecustomize.py", "/newroot" ZYGOTE_DIRECTORY "/sitecustomize.py");
+    copy_file("/zygote/leave.py", "/newroot" ZYGOTE_DIRECTORY "/leave.py");
 
     harden_kernel();
     start_loopback();
@@ -253,6 +254,9 @@ void system_enter_root(void)
     if (chdir("/newroot") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
         chdir("/") < 0)
         agent_die_errno("cannot enter the root file system");
+    random_fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+    if (random_fd < 0)
+        agent_die_errno("cannot open /dev/urandom");
 }
 
 int system_set_clock(int64_t realtime_ns)
@@ -265,9 +269,8 @@ int system_set_clock(int64_t realtime_ns)
     return clock_settime(CLOCK_REALTIME, &now);
 }
 
-int system_reseed(const uint8_t *seed, unsigned size)
+int system_reseed(const void *seed, size_t size)
 {
-    cleanup_close int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
     struct {
         struct rand_pool_info info;
         uint8_t data[64];
@@ -279,7 +282,6 @@ int system_reseed(const uint8_t *seed, unsigned size)
     }
     memcpy(pool.info.buf, seed, size);
     /* Adding alone changes the output only at the next periodic reseeding; both are needed. */
-    if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
-        return -1;
-    return 0;
+    return ioctl(random_fd, RNDADDENTROPY, &pool) < 0 || ioctl(random_fd, RNDRESEEDCRNG) < 0 ? -1
+                                                                                             : 0;
 }

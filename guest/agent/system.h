@@ -2,6 +2,7 @@
 /* The machine around the snippet: modules, file systems, devices, kernel settings. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Mount what the agent itself needs in the initramfs, and load the modules of /modules/order. */
@@ -16,9 +17,6 @@ int system_open_port(void);
 /* Put the image's root (squashfs on /dev/vda under a tmpfs overlay) in place and enter it. */
 void system_enter_root(void);
 
-/* How many bytes of files were written to the root file system. */
-uint64_t system_disk_used(void);
-
 /*
  * Limit what can still be written to the root file system. Files live in memory, so there is a
  * limit in any case: half of it. Return: 0, or -1 with errno.
@@ -27,7 +25,7 @@ int system_limit_disk(uint64_t bytes);
 
 /* Set the wall clock and mix `seed` into the kernel's generator. Return: 0, or -1 with errno. */
 int system_set_clock(int64_t realtime_ns);
-int system_reseed(const uint8_t *seed, unsigned size);
+int system_reseed(const void *seed, size_t size);
 
 /* Where the zygote's sitecustomize.py lies once the root is entered. */
 #define ZYGOTE_DIRECTORY "/run/flashvm"

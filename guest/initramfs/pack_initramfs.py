@@ -61,7 +61,7 @@ def read_agent(path: Path) -> bytes:
     return content
 
 
-def pack(output: BinaryIO, agent: Path, sitecustomize: Path, modules: Path) -> None:
+def pack(output: BinaryIO, agent: Path, zygote: Path, modules: Path) -> None:
     archive = CpioWriter(output)
     for name in EMPTY_DIRECTORIES:
         archive.add_directory(name)
@@ -72,19 +72,20 @@ def pack(output: BinaryIO, agent: Path, sitecustomize: Path, modules: Path) -> N
     for name in order.decode().split():
         archive.add_file(f"modules/{name}", (modules / name).read_bytes())
     archive.add_directory("zygote")
-    archive.add_file("zygote/sitecustomize.py", sitecustomize.read_bytes())
+    for file in sorted(zygote.glob("*.py")):
+        archive.add_file(f"zygote/{file.name}", file.read_bytes())
     archive.finish()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agent", type=Path, required=True)
-    parser.add_argument("--sitecustomize", type=Path, required=True)
+    parser.add_argument("--zygote", type=Path, required=True)
     parser.add_argument("--modules", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     with options.output.open("wb") as output:
-        pack(output, options.agent, options.sitecustomize, options.modules)
+        pack(output, options.agent, options.zygote, options.modules)
 
 
 if __name__ == "__main__":

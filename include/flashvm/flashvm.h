@@ -87,6 +87,13 @@ struct flashvm_config {
      */
     void (*progress)(void *progress_data, const char *stage);
     void *progress_data;
+    /*
+     * Asked now and then in the calling thread by calls that may take long. If it returns true the
+     * call ends with FLASHVM_CANCELLED. flashvm_run_options has means of its own, which take its
+     * place. May be NULL.
+     */
+    bool (*interrupted)(void *interrupted_data);
+    void *interrupted_data;
 };
 #define FLASHVM_CONFIG_INIT                                                                        \
     {                                                                                              \
@@ -112,7 +119,7 @@ FLASHVM_API const char *flashvm_version(void);
 
 /*
  * What an image can be called, here and in flashvm_run_options:
- *  - NULL, "" or "localhost/flashvm:python-basic": the embedded image;
+ *  - NULL or "localhost/flashvm:python-basic": the embedded image;
  *  - "oci:PATH[:REF]": an image of the OCI image layout in a directory of the host, as skopeo
  *    writes it. The path ends at the first ':', so it cannot have one; REF, which may, is what
  *    the layout's index names the image. Without REF the layout must have one image for
@@ -155,9 +162,33 @@ FLASHVM_API int flashvm_list_cached_images(struct flashvm *fvm,
 FLASHVM_API void flashvm_cached_images_free(struct flashvm_cached_images *images);
 
 /*
- * Remove all images from the cache, of other versions too, and what makers that died have left.
- * Safe at any time: an image that another process is making stays, one that a microVM runs from
- * goes when the run ends. Nothing but flashVM's own files is removed.
+ * A template in the cache: a guest that has booted and waits, of which a run gets a copy. The first
+ * run with such a guest makes it. Fields are only ever added at the end.
+ */
+struct flashvm_cached_template {
+    const char *image; /* with its digest: "localhost/flashvm:python-basic@sha256:…" */
+    const char *engine, *accelerator;
+    unsigned cpus, memory_mb;
+    uint64_t size_bytes;      /* that it takes in the cache */
+    int64_t made_at, used_at; /* seconds since 1970; it is used for a day, then made anew */
+};
+
+/* Read-only, allocated by the library; fields are only ever added at the end. */
+struct flashvm_cached_templates {
+    const struct flashvm_cached_template *const *templates; /* those used last first */
+    size_t template_count;
+};
+
+/* List the templates in the cache. */
+FLASHVM_API int flashvm_list_cached_templates(struct flashvm *fvm,
+                                              struct flashvm_cached_templates **ret_templates,
+                                              struct flashvm_error *error);
+FLASHVM_API void flashvm_cached_templates_free(struct flashvm_cached_templates *templates);
+
+/*
+ * Remove all images and templates from the cache, of other versions too, and what makers that died
+ * have left. Safe at any time: one that another process is making stays, and what a microVM runs
+ * from goes when the run ends. Nothing but flashVM's own files is removed.
  * @ret_freed_bytes: may be NULL.
  */
 FLASHVM_API int flashvm_clear_cache(struct flashvm *fvm, uint64_t *ret_freed_bytes,
@@ -202,6 +233,11 @@ struct flashvm_run_options {
      * snippet's input is empty. Stays the caller's.
      */
     int stdin_fd;
+    /*
+     * Boot a VM instead of copying one that has booted: its kernel's and its interpreter's address
+     * layouts and hash secret are shared with no other run then, and it takes seconds.
+     */
+    bool cold_boot;
     bool network;             /* not built yet: true is FLASHVM_UNSUPPORTED */
     const char *const *ports; /* likewise, if it has entries */
 
@@ -272,9 +308,16 @@ struct flashvm_result {
     const struct flashvm_artifact *artifacts;
     size_t artifact_count;
     const char *artifacts_note; /* what was left out and why; NULL: nothing was */
-    const char *image_used;     /* with its digest: "localhost/flashvm:python-basic@sha256:…" */
-    const char *engine;         /* "qemu" */
-    const char *accelerator;    /* "kvm" or "tcg" */
+    /*
+     * How the VM came to be: restored from a template of a guest that had booted before, and if so,
+     * did it wait in a pool? Before the snippet began its kernel and interpreter got new randomness
+     * and its clock was set; without either there is no result.
+     */
+    bool restored, pooled;
+    bool reseeded, clock_set;
+    const char *image_used;  /* with its digest: "localhost/flashvm:python-basic@sha256:…" */
+    const char *engine;      /* "qemu" */
+    const char *accelerator; /* "kvm" or "tcg" */
     struct flashvm_timings timings;
 };
 
@@ -302,6 +345,72 @@ FLASHVM_API int flashvm_artifact_save(const struct flashvm_artifact *artifact,
 
 /* Free a result and delete its artifacts' files. NULL is allowed. */
 FLASHVM_API void flashvm_result_free(struct flashvm_result *result);
+
+/* ---- pools ----------------------------------------------------------------------------------- */
+
+/*
+ * A pool keeps microVMs of one kind waiting for runs, which then begin at once. Each serves one run
+ * and is replaced. They are copies of one template (see flashvm_run_options.cold_boot).
+ */
+struct flashvm_pool_options {
+    size_t struct_size;
+    /* What the VMs are; as in flashvm_run_options. */
+    const char *image;
+    const char *engine; /* one that has templates: qemu; else FLASHVM_UNSUPPORTED */
+    unsigned cpus;
+    unsigned memory_mb;
+    uint64_t boot_timeout_ms;
+    unsigned size; /* how many wait, 1 to 1000; 0: 2 */
+    /* After so long without a run those that wait are ended, until a run comes; 0: never. */
+    uint64_t idle_ms;
+};
+#define FLASHVM_POOL_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .struct_size = sizeof(struct flashvm_pool_options)                                         \
+    }
+
+struct flashvm_pool;
+
+/*
+ * Open a pool. It begins to fill in a thread of its own, which blocks all signals; a template that
+ * is missing is made there. What keeps VMs from waiting (stats.failed) each run meets and explains.
+ * After a fork, the child has no pool: flashvm_pool_run() is FLASHVM_INVALID_ARGUMENT there.
+ * Neither has it the handle `fvm`, which a thread of the parent may have been using: it opens another.
+ */
+FLASHVM_API int flashvm_pool_open(struct flashvm *fvm, const struct flashvm_pool_options *options,
+                                  struct flashvm_pool **ret_pool, struct flashvm_error *error);
+
+/* Close it after its last run and before its `fvm`: ends all VMs that wait. NULL is allowed. */
+FLASHVM_API void flashvm_pool_close(struct flashvm_pool *pool);
+
+/*
+ * flashvm_run() in a VM of the pool. When none waits, the call starts one by itself. The VM may
+ * still be about to end when the call returns.
+ * @options: image, engine, cpus and memory_mb may be left open; to differ from the pool's is
+ *           FLASHVM_INVALID_ARGUMENT.
+ */
+FLASHVM_API int flashvm_pool_run(struct flashvm_pool *pool,
+                                 const struct flashvm_run_options *options, const char *code,
+                                 size_t code_size, struct flashvm_result **ret_result,
+                                 struct flashvm_error *error);
+
+struct flashvm_pool_stats {
+    size_t struct_size;
+    unsigned size;    /* as the options said */
+    unsigned waiting; /* VMs that wait now */
+    unsigned running; /* runs that are going on */
+    uint64_t served;  /* runs that found a VM waiting */
+    uint64_t missed;  /* runs that had to start one */
+    uint64_t failed;  /* VMs that did not come to wait, or died while they did */
+};
+#define FLASHVM_POOL_STATS_INIT                                                                    \
+    {                                                                                              \
+        .struct_size = sizeof(struct flashvm_pool_stats)                                           \
+    }
+
+/* @stats: from FLASHVM_POOL_STATS_INIT; is filled in. */
+FLASHVM_API void flashvm_pool_read_stats(struct flashvm_pool *pool,
+                                         struct flashvm_pool_stats *stats);
 
 /* ---- what this machine can do ---------------------------------------------------------------- */
 

@@ -59,6 +59,21 @@ static int probe_engines(struct flashvm *fvm, struct doctor *doctor, struct flas
     return 0;
 }
 
+/* Is one of flashVM's own programs there? */
+static bool has_helper(const struct flashvm *fvm, const char *name)
+{
+    cleanup_free char *path = fvm_format("%s/%s", fvm->libexec_dir, name);
+
+    return path && fvm_is_program(path);
+}
+
+static char *say_helper_is_missing(const struct flashvm *fvm, const char *what, const char *name)
+{
+    return fvm_format("%s: %s is missing in %s, or no program that this user can start. Install "
+                      "flashVM again",
+                      what, name, fvm->libexec_dir);
+}
+
 /* One sentence: the first thing that keeps a run from working, or that all is well. */
 static char *make_note(struct flashvm *fvm, struct doctor *doctor, const char *cache,
                        const struct flashvm_error *cache_error)
@@ -67,18 +82,23 @@ static char *make_note(struct flashvm *fvm, struct doctor *doctor, const char *c
     cleanup_free char *layout = fvm_format("%s/oci/index.json", fvm->data_dir);
     char *note;
 
+    doctor->public.embedded_imported = cache && fvm_image_is_cached(fvm->data_dir, cache);
     if (cache == NULL) {
         doctor->public.ready = false;
         note = fvm_format("Not ready: %s", cache_error->message);
     } else if (!doctor->public.ready) {
         note = fvm_format("Not ready: %s. %s", first->reason, first->remedy ? first->remedy : "");
+    } else if (!has_helper(fvm, "flashvm-jail")) {
+        doctor->public.ready = false;
+        note = say_helper_is_missing(fvm, "Not ready", "flashvm-jail");
     } else if (layout == NULL || access(layout, R_OK) < 0) {
         doctor->public.ready = false;
         note =
             fvm_format("Not ready: the embedded image is missing in %s. Make it with: make guest",
                        fvm->data_dir);
+    } else if (!has_helper(fvm, "flashvm-probe-kvm")) {
+        note = say_helper_is_missing(fvm, "Ready, but KVM cannot be used", "flashvm-probe-kvm");
     } else {
-        doctor->public.embedded_imported = fvm_image_is_cached(fvm->data_dir, cache);
         note = fvm_format("Ready: engine %s, accelerator %s%s", first->name, first->accelerator,
                           doctor->public.embedded_imported
                               ? "."

@@ -151,6 +151,7 @@ static int add_place(struct collection *collection, const char *guest_path,
                    .guest_path = guest_path,
                    .host_path = place->path,
                    .size = (uint64_t)status.st_size,
+                   .executable = (status.st_mode & S_IXUSR) != 0,
                    .device = status.st_dev,
                    .inode = status.st_ino,
                    .modified = status.st_mtim,
@@ -177,6 +178,14 @@ static int add_entry(struct collection *collection, const struct flashvm_file_in
                         "/work/" DIRECTORY ", not empty, without \"..\", of at most %d bytes and "
                         "255 in each name",
                         given, FVM_FILE_PATH_MAX - (int)strlen(DIRECTORY "/"));
+    if (entry->host_path && entry->data)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "files_in has both host_path and data for \"%s\"", given);
+    if (entry->host_path && *entry->host_path == '\0')
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                        "files_in has an empty host_path for "
+                        "\"%s\"",
+                        given);
     if (entry->host_path)
         return add_place(collection, guest_path,
                          &(struct place){AT_FDCWD, entry->host_path, entry->host_path, 0}, error);

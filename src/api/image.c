@@ -4,27 +4,28 @@
 #include "api/library.h"
 #include "base/cleanup.h"
 #include "image/image.h"
+#include "run/template_cache.h"
 
-int fvm_library_image(struct flashvm *fvm, const char *image, struct fvm_image *ret_image,
-                      struct flashvm_error *error)
+int fvm_library_image(struct flashvm *fvm, const char *image, struct fvm_caller *caller,
+                      struct fvm_image *ret_image, struct flashvm_error *error)
 {
     const char *cache;
 
     if (fvm_library_cache(fvm, &cache, error) < 0)
         return -1;
-    return fvm_image_prepare(fvm->data_dir, cache, image, fvm->progress, fvm->progress_data,
-                             ret_image, error);
+    return fvm_image_prepare(fvm->data_dir, cache, image, caller, ret_image, error);
 }
 
 int flashvm_prepare_image(struct flashvm *fvm, const char *image, char **ret_image_used,
                           struct flashvm_error *error)
 {
     __attribute__((cleanup(fvm_image_finish))) struct fvm_image ready = {.rootfs_fd = -1};
+    struct fvm_caller caller = fvm->caller;
     struct flashvm_error own = {0};
     char *image_used = NULL;
-    int outcome = fvm_library_image(fvm, image, &ready, &own);
+    int outcome = fvm_library_image(fvm, image, &caller, &ready, &own);
 
-    fvm_progress(fvm, NULL);
+    fvm_caller_tell(&caller, NULL);
     if (outcome < 0)
         return fvm_error_return(&own, error);
     if (ret_image_used) {
@@ -57,6 +58,7 @@ int flashvm_clear_cache(struct flashvm *fvm, uint64_t *ret_freed_bytes, struct f
     const char *cache;
 
     if (fvm_library_cache(fvm, &cache, &own) < 0 ||
+        fvm_template_cache_clear(cache, &freed_bytes, &own) < 0 ||
         fvm_cached_images_clear(cache, &freed_bytes, &own) < 0)
         return fvm_error_return(&own, error);
     if (ret_freed_bytes)

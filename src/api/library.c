@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cache.h"
 #include "base/cleanup.h"
 #include "base/files.h"
 #include "image/image.h"
@@ -48,11 +49,17 @@ int flashvm_open(const struct flashvm_config *given, struct flashvm **ret_fvm,
     fvm->data_dir = strdup(config.data_dir ? config.data_dir : FLASHVM_DATA_DIR);
     fvm->libexec_dir = strdup(config.libexec_dir ? config.libexec_dir : FLASHVM_LIBEXEC_DIR);
     fvm->cache_dir = config.cache_dir ? strdup(config.cache_dir) : NULL;
-    fvm->progress = config.progress;
-    fvm->progress_data = config.progress_data;
+    fvm->caller = (struct fvm_caller){
+        .progress = config.progress,
+        .progress_data = config.progress_data,
+        .interrupt_fd = -1,
+        .interrupted = config.interrupted,
+        .interrupted_data = config.interrupted_data,
+    };
     fvm->host.data_dir = fvm->data_dir;
     fvm->host.libexec_dir = fvm->libexec_dir;
     fvm_kvm_init(&fvm->host.kvm);
+    fvm_templates_init(&fvm->templates);
     pthread_mutex_init(&fvm->lock, NULL);
     if (fvm->data_dir == NULL || fvm->libexec_dir == NULL ||
         (config.cache_dir && !fvm->cache_dir)) {
@@ -77,10 +84,21 @@ int fvm_library_cache(struct flashvm *fvm, const char **ret_path, struct flashvm
     return outcome;
 }
 
+void fvm_library_adopt_caller(const struct flashvm *fvm, struct fvm_caller *caller)
+{
+    caller->progress = fvm->caller.progress;
+    caller->progress_data = fvm->caller.progress_data;
+    if (caller->interrupt_fd >= 0 || caller->interrupted)
+        return;
+    caller->interrupted = fvm->caller.interrupted;
+    caller->interrupted_data = fvm->caller.interrupted_data;
+}
+
 void flashvm_close(struct flashvm *fvm)
 {
     if (fvm == NULL)
         return;
+    fvm_templates_finish(&fvm->templates);
     fvm_kvm_finish(&fvm->host.kvm);
     pthread_mutex_destroy(&fvm->lock);
     free(fvm->cache_path);

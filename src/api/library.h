@@ -4,7 +4,9 @@
 
 #include <pthread.h>
 
+#include "base/caller.h"
 #include "engine/engine.h"
+#include "run/template.h"
 
 struct flashvm {
     char *data_dir;
@@ -12,9 +14,9 @@ struct flashvm {
     char *cache_dir; /* as configured; NULL: the default */
     pthread_mutex_t lock;
     char *cache_path; /* open and checked; NULL: not yet. Guarded by lock, never changes once set */
-    void (*progress)(void *progress_data, const char *stage);
-    void *progress_data;
+    struct fvm_caller caller; /* of calls without options of their own; copied for each */
     struct fvm_host host;
+    struct fvm_templates templates;
 };
 
 /*
@@ -27,13 +29,10 @@ int fvm_options_copy(void *ret_own, size_t own_size, const void *given, size_t g
 /* Open the cache directory once. @ret_path: lives as long as the handle. */
 int fvm_library_cache(struct flashvm *fvm, const char **ret_path, struct flashvm_error *error);
 
+/* What options leave open of how a caller is told of progress and ends a call. */
+void fvm_library_adopt_caller(const struct flashvm *fvm, struct fvm_caller *caller);
+
 /* Get an image ready. @image: as in flashvm.h. */
 struct fvm_image;
-int fvm_library_image(struct flashvm *fvm, const char *image, struct fvm_image *ret_image,
-                      struct flashvm_error *error);
-
-static inline void fvm_progress(struct flashvm *fvm, const char *stage)
-{
-    if (fvm->progress)
-        fvm->progress(fvm->progress_data, stage);
-}
+int fvm_library_image(struct flashvm *fvm, const char *image, struct fvm_caller *caller,
+                      struct fvm_image *ret_image, struct flashvm_error *error);

@@ -17,7 +17,8 @@ enum { CODE_MAX = 64 * 1024 * 1024 };
 enum { PATH_BYTES_MAX = 4095 };
 /* As many as the guest has numbers for. */
 enum { MAX_PROCESSES_MIN = 8, MAX_PROCESSES_MAX = 32768 };
-enum { STRINGS_MAX = 4000, STRINGS_BYTES_MAX = 1024 * 1024 };
+/* One string: execve(2), "Limits on size of arguments and environment". */
+enum { STRINGS_MAX = 4000, STRINGS_BYTES_MAX = 1024 * 1024, STRING_BYTES_MAX = 131071 };
 
 static const uint64_t TIMEOUT_MS_MAX = 365ULL * 24 * 3600 * 1000;
 static const uint64_t DEFAULT_TIMEOUT_MS = 30 * 1000;
@@ -115,9 +116,16 @@ static int check_list(const char *name, const char *const *list, struct flashvm_
     size_t count = 0, bytes = 0;
 
     for (; list[count]; count++) {
-        bytes += strlen(list[count]) + 1;
+        size_t size = strlen(list[count]);
+
+        bytes += size + 1;
         if (check_utf8(name, list[count], error) < 0)
             return -1;
+        if (size > STRING_BYTES_MAX)
+            return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
+                            "%s has a string of %zu bytes, \"%.60s…\"; the limit is %d, what Linux "
+                            "can hand to a program; files_in and stdin take more",
+                            name, size, list[count], STRING_BYTES_MAX);
     }
     if (count > STRINGS_MAX || bytes > STRINGS_BYTES_MAX)
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT,
@@ -188,6 +196,14 @@ static int check_expect(const char *const *expect, struct fvm_checked_options *c
     return 0;
 }
 
+static int check_interrupt_fd(int fd, struct flashvm_error *error)
+{
+    if (fd >= 0 && fcntl(fd, F_GETFD) < 0)
+        return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "interrupt_fd is %d, which is not open",
+                        fd);
+    return 0;
+}
+
 static int check_files_in(struct fvm_checked_options *checked, struct flashvm_error *error)
 {
     const struct flashvm_run_options *options = &checked->options;
@@ -247,11 +263,15 @@ static int check(struct fvm_checked_options *checked, const char *code, size_t c
         .python_args = options->python_args ? options->python_args : default_python_args,
         .stdin_fd = options->stdin_fd < 0 ? -1 : options->stdin_fd,
         .args = options->args ? options->args : no_strings,
-        .interrupt_fd = options->interrupt_fd,
-        .interrupted = options->interrupted,
-        .interrupted_data = options->interrupted_data,
+        .caller =
+            {
+                .interrupt_fd = options->interrupt_fd,
+                .interrupted = options->interrupted,
+                .interrupted_data = options->interrupted_data,
+            },
         .code = code,
         .code_size = code_size,
+        .cold_boot = options->cold_boot,
     };
     if (code == NULL && code_size > 0)
         return fvm_fail(error, FLASHVM_INVALID_ARGUMENT, "code is NULL");
@@ -262,6 +282,7 @@ static int check(struct fvm_checked_options *checked, const char *code, size_t c
         check_list("python_args", spec->python_args, error) < 0 ||
         check_list("args", spec->args, error) < 0 || check_workdir(spec->workdir, error) < 0 ||
         check_network(options, error) < 0 || check_stdin(options->stdin_fd, error) < 0 ||
+        check_interrupt_fd(options->interrupt_fd, error) < 0 ||
         check_expect(options->expect ? options->expect : no_strings, checked, error) < 0 ||
         check_files_in(checked, error) < 0)
         return -1;

@@ -60,6 +60,11 @@ static const char *remedy_for(int err)
     return "";
 }
 
+static enum flashvm_status status_of(int err)
+{
+    return err == ENOENT ? FLASHVM_NOT_FOUND : err == ECANCELED ? FLASHVM_CANCELLED : FLASHVM_IO;
+}
+
 int fvm_fail_errno(struct flashvm_error *error, int err, const char *format, ...)
 {
     cleanup_free char *what = NULL;
@@ -73,7 +78,7 @@ int fvm_fail_errno(struct flashvm_error *error, int err, const char *format, ...
     if (asprintf(&message, "%s: %s%s", what ? what : "?", strerrordesc_np(err) ?: "unknown error",
                  remedy_for(err)) < 0)
         message = NULL;
-    return fail_text(error, err == ENOENT ? FLASHVM_NOT_FOUND : FLASHVM_IO, err, message);
+    return fail_text(error, status_of(err), err, message);
 }
 
 int fvm_fail_context(struct flashvm_error *error, const char *format, ...)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The contract of an engine: something that makes a microVM with the agent in it. An engine decides
- * how a VM is started and how its bytes travel; what they mean is none of its business.
+ * how a VM is started, how its bytes travel, and what a stopped one looks like; what the bytes mean
+ * is none of its business.
  */
 #pragma once
 
@@ -9,6 +10,7 @@
 #include <sys/types.h>
 
 #include "base/buffer.h"
+#include "base/caller.h"
 #include "base/error.h"
 #include "engine/kvm.h"
 
@@ -30,13 +32,20 @@ struct fvm_probe {
 };
 void fvm_probe_finish(struct fvm_probe *probe);
 
-/* What to boot. */
+/* What to make. */
 struct fvm_vm_spec {
     const char *accelerator; /* as the probe said */
     unsigned cpus;
     unsigned memory_mb;
-    int rootfs_fd;           /* squashfs, read-only */
-    const char *scratch_dir; /* removed if the caller dies before fvm_vm_destroy(); NULL: none */
+    int rootfs_fd; /* squashfs, read-only */
+    int memory_fd; /* of fvm_engine.boot: a memfd of memory_mb that is to be the guest's
+                                memory, so that a snapshot can be taken of it; -1: any memory will do */
+};
+
+/* A guest that was stopped. Nobody can write to either part, the VMs restored from it least of all. */
+struct fvm_snapshot {
+    int memory_fd; /* a sealed memfd: the guest's memory */
+    int state_fd;  /* a sealed memfd: its processors and devices, in a form of the engine's */
 };
 
 /*
@@ -44,13 +53,20 @@ struct fvm_vm_spec {
  * Descriptors are non-blocking and closed by destroy.
  */
 struct fvm_vm {
+    const struct fvm_engine *engine;
     int channel_fd; /* the stream of frames to the agent */
     int console_fd; /* what the guest's kernel and agent print */
     int log_fd;     /* what the VM's process prints */
+    int monitor_fd; /* what the engine says of the VM */
     int control_fd; /* its end means that the VM's process is over */
     pid_t jail_pid;
     struct fvm_buffer console, log; /* the last of what was read from there, for errors */
+    struct fvm_buffer monitor;      /* what was read and is not understood yet */
 };
+#define FVM_VM_NONE                                                                                \
+    {                                                                                              \
+        .control_fd = -1                                                                           \
+    }
 
 struct fvm_engine {
     const char *name;
@@ -60,9 +76,35 @@ struct fvm_engine {
      * failed. Return: 0, or -1 with what is wrong with the engine's program.
      */
     int (*examine)(struct flashvm_error *error);
-    /* Start a VM; returns when its process runs, long before the guest is up. */
+    /*
+     * Did a VM end since the host has not the memory that its guest wants? By its log, for why a
+     * boot failed. NULL: the engine cannot tell.
+     */
+    bool (*lacks_memory)(const struct fvm_vm *vm);
+    /*
+     * Start a VM; returns when its process runs, long before the guest is up. FLASHVM_UNSUPPORTED
+     * when the engine cannot make one as the spec wants it.
+     */
     int (*boot)(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fvm_vm *ret_vm,
                 struct flashvm_error *error);
+    /* Take what came from monitor_fd. Return: 0; 1 when no more will come; -1: the VM is lost. */
+    int (*take_news)(struct fvm_vm *vm, struct flashvm_error *error);
+
+    /*
+     * What a snapshot fits to, beside the spec, the guest's files and the image: the engine's own
+     * program and the machine that it makes. One line of text, to be freed; NULL with the error set.
+     */
+    char *(*snapshot_key)(const struct fvm_vm_spec *spec, struct flashvm_error *error);
+    /*
+     * Stop a guest that waits for the host, was booted with memory_fd, and of which all has been
+     * read. Its processors and devices are written to `state_fd`. The VM is of no further use.
+     */
+    int (*snapshot)(struct fvm_vm *vm, int state_fd, struct fvm_caller *caller,
+                    struct flashvm_error *error);
+    /* Start a copy of that guest: it goes on where it stood. @spec: as it was booted with. */
+    int (*restore)(struct fvm_host *host, const struct fvm_vm_spec *spec,
+                   const struct fvm_snapshot *snapshot, struct fvm_vm *ret_vm,
+                   struct flashvm_error *error);
 };
 
 /* All engines, the fastest first; ends with NULL. */
@@ -76,5 +118,18 @@ extern const struct fvm_engine *const fvm_engines[];
 int fvm_engine_select(struct fvm_host *host, const char *name, const struct fvm_engine **ret_engine,
                       const char **ret_accelerator, struct flashvm_error *error);
 
-/* End a VM at once and wait until its processes are gone. {-1…} descriptors are allowed. */
+/* Have a directory removed if the caller dies before it has ended the VM. At most one. */
+int fvm_vm_guard(struct fvm_vm *vm, const char *directory, struct flashvm_error *error);
+
+/*
+ * End a VM; it is gone a moment later.
+ * Return: the process to wait for, with fvm_process_wait(); 0 for FVM_VM_NONE.
+ */
+pid_t fvm_vm_end(struct fvm_vm *vm);
+
+/* End a VM at once and wait until its processes are gone. FVM_VM_NONE is allowed. */
 void fvm_vm_destroy(struct fvm_vm *vm);
+#define cleanup_vm __attribute__((cleanup(fvm_vm_destroy)))
+
+/* Forget a VM that belongs to a process we are a fork of: it lives on. */
+void fvm_vm_forget(struct fvm_vm *vm);

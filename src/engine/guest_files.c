@@ -98,6 +98,20 @@ static int verify_file(const char *path, const char *expected, struct flashvm_er
     return 0;
 }
 
+/* Return: what the manifest says of a file; NULL with the error set. */
+static const char *digest_of(json_t *manifest, const char *data_dir, size_t file,
+                             struct flashvm_error *error)
+{
+    const char *digest;
+
+    if (json_unpack(manifest, "{s:{s:{s:s}}}", files[file].part, files[file].name, "sha256",
+                    &digest) == 0)
+        return digest;
+    fvm_fail(error, FLASHVM_IMAGE_INVALID, "%s/" MANIFEST " does not describe %s", data_dir,
+             files[file].name);
+    return NULL;
+}
+
 static int verify_all(const char *data_dir, struct flashvm_error *error)
 {
     cleanup_json json_t *manifest = NULL;
@@ -110,11 +124,8 @@ static int verify_all(const char *data_dir, struct flashvm_error *error)
 
         if (path == NULL)
             return fvm_fail_no_memory(error);
-        if (json_unpack(manifest, "{s:{s:{s:s}}}", files[i].part, files[i].name, "sha256",
-                        &expected) < 0)
-            return fvm_fail(error, FLASHVM_IMAGE_INVALID, "%s/" MANIFEST " does not describe %s",
-                            data_dir, files[i].name);
-        if (verify_file(path, expected, error) < 0)
+        expected = digest_of(manifest, data_dir, i, error);
+        if (expected == NULL || verify_file(path, expected, error) < 0)
             return -1;
     }
     return 0;
@@ -134,4 +145,20 @@ int fvm_guest_files_verify(const char *data_dir, const char *cache_dir, struct f
     if (path)
         fvm_replace_file(path, key); /* best effort: without it the next process looks again */
     return 0;
+}
+
+char *fvm_guest_files_digests(const char *data_dir, struct flashvm_error *error)
+{
+    cleanup_json json_t *manifest = NULL;
+    const char *kernel, *initramfs;
+    char *text;
+
+    if (load_manifest(data_dir, &manifest, error) < 0 ||
+        (kernel = digest_of(manifest, data_dir, 0, error)) == NULL ||
+        (initramfs = digest_of(manifest, data_dir, 1, error)) == NULL)
+        return NULL;
+    text = fvm_format("kernel %s initramfs %s", kernel, initramfs);
+    if (text == NULL)
+        fvm_fail_no_memory(error);
+    return text;
 }

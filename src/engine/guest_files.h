@@ -16,3 +16,7 @@
  */
 int fvm_guest_files_verify(const char *data_dir, const char *cache_dir,
                            struct flashvm_error *error);
+
+/* Their digests, as manifest.json has them, in one line of text. To be freed; NULL with the error
+ * set. */
+char *fvm_guest_files_digests(const char *data_dir, struct flashvm_error *error);

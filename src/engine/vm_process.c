@@ -17,7 +17,7 @@ enum { ARGS_MAX = 128 };
 
 /* Both ends of what connects us to the VM's process; ours first. */
 struct ends {
-    int control[2], channel[2], console[2], log[2];
+    int control[2], channel[2], monitor[2], console[2], log[2];
 };
 
 static void ends_close(struct ends *ends)
@@ -31,8 +31,9 @@ static void ends_close(struct ends *ends)
 static int ends_open(struct ends *ends)
 {
     memset(ends, -1, sizeof *ends);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends->control) < 0 ||
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends->control) < 0 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends->channel) < 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends->monitor) < 0 ||
         pipe2(ends->console, O_CLOEXEC) < 0 || pipe2(ends->log, O_CLOEXEC) < 0)
         return -1;
     for (int *end = ends->control; end < ends->control + sizeof *ends / sizeof *end; end += 2)
@@ -63,10 +64,6 @@ int fvm_vm_process_start(const struct fvm_host *host, const struct fvm_vm_progra
         argv[argc++] = "--device";
         argv[argc++] = program->device;
     }
-    if (program->scratch_dir) {
-        argv[argc++] = "--scratch-dir";
-        argv[argc++] = program->scratch_dir;
-    }
     argv[argc++] = "--";
     for (size_t i = 0; program->argv[i]; i++) {
         if (argc == ARGS_MAX - 1)
@@ -80,6 +77,7 @@ int fvm_vm_process_start(const struct fvm_host *host, const struct fvm_vm_progra
     fds[2] = ends.log[1];
     fds[3] = ends.control[1];
     fds[FVM_VM_CHANNEL_FD] = ends.channel[1];
+    fds[FVM_VM_MONITOR_FD] = ends.monitor[1];
     memcpy(fds + FVM_VM_FIRST_FILE_FD, program->files, program->file_count * sizeof *fds);
     if (fvm_process_start(argv, fds, fd_count, &pid, error) < 0)
         return fvm_is_program(jail)
@@ -90,26 +88,59 @@ int fvm_vm_process_start(const struct fvm_host *host, const struct fvm_vm_progra
         .channel_fd = steal_fd(&ends.channel[0]),
         .console_fd = steal_fd(&ends.console[0]),
         .log_fd = steal_fd(&ends.log[0]),
+        .monitor_fd = steal_fd(&ends.monitor[0]),
         .control_fd = steal_fd(&ends.control[0]),
         .jail_pid = pid,
     };
     return 0;
 }
 
-void fvm_vm_destroy(struct fvm_vm *vm)
+int fvm_vm_guard(struct fvm_vm *vm, const char *directory, struct flashvm_error *error)
 {
-    int *all[] = {&vm->channel_fd, &vm->console_fd, &vm->log_fd, &vm->control_fd};
+    struct iovec message[] = {
+        {.iov_base = "d", .iov_len = 1},
+        {.iov_base = (char *)directory, .iov_len = strlen(directory)},
+    };
+    const struct msghdr header = {.msg_iov = message, .msg_iovlen = 2};
+
+    /* A jail that has ended is noticed by those who wait for the VM. */
+    if (sendmsg(vm->control_fd, &header, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+        return fvm_fail_errno(error, errno, "cannot tell the VM's jail of %s", directory);
+    return 0;
+}
+
+pid_t fvm_vm_end(struct fvm_vm *vm)
+{
+    pid_t jail_pid = vm->jail_pid;
 
     if (vm->control_fd < 0)
-        return;
-    /* 'q': an orderly end, the scratch directory stays. The jail ends the VM, then itself. */
+        return 0;
+    /* 'q': an orderly end, a guarded directory stays. The jail ends the VM, then itself. */
     if (send(vm->control_fd, "q", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
         shutdown(vm->control_fd, SHUT_RDWR);
-    fvm_process_wait(vm->jail_pid);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        fvm_cleanup_close(all[i]);
-        *all[i] = -1;
-    }
+    fvm_vm_forget(vm);
+    return jail_pid;
+}
+
+void fvm_vm_destroy(struct fvm_vm *vm)
+{
+    pid_t jail_pid = fvm_vm_end(vm);
+
+    if (jail_pid > 0)
+        fvm_process_wait(jail_pid);
+}
+
+void fvm_vm_forget(struct fvm_vm *vm)
+{
+    if (vm->control_fd < 0)
+        return;
+    fvm_cleanup_close(&vm->channel_fd);
+    fvm_cleanup_close(&vm->console_fd);
+    fvm_cleanup_close(&vm->log_fd);
+    fvm_cleanup_close(&vm->monitor_fd);
+    fvm_cleanup_close(&vm->control_fd);
     fvm_buffer_finish(&vm->console);
     fvm_buffer_finish(&vm->log);
+    fvm_buffer_finish(&vm->monitor);
+    *vm = (struct fvm_vm)FVM_VM_NONE;
 }

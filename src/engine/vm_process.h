@@ -11,7 +11,8 @@
 /* The descriptors that the VM's program finds open. */
 enum {
     FVM_VM_CHANNEL_FD = 4,
-    FVM_VM_FIRST_FILE_FD = 5, /* files[0], then the others in order */
+    FVM_VM_MONITOR_FD = 5,
+    FVM_VM_FIRST_FILE_FD = 6, /* files[0], then the others in order */
     FVM_VM_FILES_MAX = 4,
 };
 
@@ -21,7 +22,6 @@ struct fvm_vm_program {
     size_t file_count;
     uint64_t memory_bytes_max; /* address space left to the program; 0: no limit */
     const char *device;        /* a device that the program must open ("/dev/kvm"); NULL: none */
-    const char *scratch_dir;
 };
 
 int fvm_vm_process_start(const struct fvm_host *host, const struct fvm_vm_program *program,

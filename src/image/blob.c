@@ -64,6 +64,12 @@ ssize_t fvm_blob_read(struct fvm_blob *blob, void *buffer, size_t size)
     uint64_t left = blob->descriptor.size_bytes - blob->read_bytes;
     ssize_t count;
 
+    if (blob->caller && !blob->is_cancelled)
+        blob->is_cancelled = fvm_caller_check(blob->caller, NULL) < 0;
+    if (blob->is_cancelled) {
+        errno = ECANCELED;
+        return -1;
+    }
     if (size > left)
         size = (size_t)left; /* never more than promised, even of a file that grows */
     do

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/caller.h"
 #include "base/error.h"
 
 enum { FVM_DIGEST_SIZE = sizeof "sha256:" + 2 * SHA256_DIGEST_SIZE };
@@ -33,6 +34,8 @@ struct fvm_blob {
     struct fvm_descriptor descriptor;
     uint64_t read_bytes;
     struct sha256_ctx sha256;
+    struct fvm_caller *caller; /* may end the reading; NULL: nobody */
+    bool is_cancelled;
 };
 
 /*
@@ -42,7 +45,8 @@ struct fvm_blob {
 int fvm_blob_open(int layout_fd, const struct fvm_descriptor *descriptor, struct fvm_blob *ret_blob,
                   struct flashvm_error *error);
 
-/* Read the next bytes. Return: their number, 0 at the end, -1 with errno set. */
+/* Read the next bytes. Return: their number, 0 at the end, -1 with errno set (ECANCELED: by the
+ * caller, and from then on always). */
 ssize_t fvm_blob_read(struct fvm_blob *blob, void *buffer, size_t size);
 
 /* Read what is left of the blob and compare the digest of the whole. */

@@ -1,74 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /* All images in the cache: listed for a caller, and cleared away. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/cache_entries.h"
 #include "base/cleanup.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "image/cache.h"
 #include "image/image.h"
 #include "image/rootfs.h"
 #include "image/rootfs_cache.h"
 
-/* ---- the directory ------------------------------------------------------------------------------
- */
+/* ---- the directory --------------------------------------------------------------------------- */
 
-/* Open rootfs/. Return: 1, 0 when there is none, -1. */
-static int open_cache(const char *cache_path, struct fvm_rootfs_cache *ret_cache,
-                      struct flashvm_error *error)
-{
-    cleanup_free char *path = fvm_format("%s/rootfs", cache_path);
-    struct stat status;
+static const char *const endings[] = {".json",         ".json.tmp", ".squashfs",
+                                      ".squashfs.tmp", ".lock",     NULL};
 
-    if (path == NULL)
-        return fvm_fail_no_memory(error);
-    if (lstat(path, &status) < 0 && errno == ENOENT)
-        return 0;
-    return fvm_rootfs_cache_open(cache_path, false, ret_cache, error) < 0 ? -1 : 1;
-}
-
-/* Every file of an entry, in the order in which they go: without its JSON it is none. */
-static const char *const endings[] = {".json", ".json.tmp", ".squashfs", ".squashfs.tmp", ".lock"};
-
-/*
- * If `file` is the name of an entry's file, of any format: the entry's key, "HEX-vN", to be freed;
- * else NULL.
- */
-static char *key_of(const char *file)
+/* An entry's key, of any format, is "HEX-vN". */
+static size_t key_length(const char *file)
 {
     size_t hex = strspn(file, "0123456789abcdef");
     size_t digits =
         hex == 64 && strncmp(file + hex, "-v", 2) == 0 ? strspn(file + hex + 2, "0123456789") : 0;
 
-    for (size_t i = 0; digits > 0 && i < sizeof endings / sizeof *endings; i++)
-        if (strcmp(file + hex + 2 + digits, endings[i]) == 0)
-            return strndup(file, hex + 2 + digits);
-    return NULL;
+    return digits > 0 ? hex + 2 + digits : 0;
 }
 
-/* The keys of all entries, whole or not, of any format, as the members of a JSON object. */
-static int list_keys(const struct fvm_rootfs_cache *cache, json_t **ret_keys,
-                     struct flashvm_error *error)
+/* Return: 1 and the keys of all entries, whole or not, of any format; 0 when there is no directory;
+ * -1. */
+static int list_keys(const char *cache_path, struct fvm_cache_entries *ret_entries,
+                     json_t **ret_keys, struct flashvm_error *error)
 {
-    cleanup_json json_t *keys = json_object();
-    cleanup_dir DIR *listing = opendir(cache->path);
-    struct dirent *file;
+    const struct fvm_cache_entries kind = {.endings = endings, .key_length = key_length};
+    int opened = fvm_cache_entries_open(cache_path, "rootfs", false, &kind, ret_entries, error);
 
-    if (listing == NULL)
-        return fvm_fail_errno(error, errno, "cannot list %s", cache->path);
-    while ((file = readdir(listing)) != NULL) {
-        cleanup_free char *key = key_of(file->d_name);
-
-        if (key && json_object_set_new(keys, key, json_null()) < 0)
-            return fvm_fail_no_memory(error);
-    }
-    *ret_keys = steal_pointer(keys);
-    return 0;
+    if (opened > 0 && fvm_cache_entries_list(ret_entries, ret_keys, error) < 0)
+        return -1;
+    return opened;
 }
 
 /* ---- listing --------------------------------------------------------------------------------- */
@@ -168,22 +136,18 @@ int fvm_cached_images_list(const char *cache_path, struct flashvm_cached_images 
                            struct flashvm_error *error)
 {
     cleanup_rootfs_cache struct fvm_rootfs_cache cache = {.fd = -1};
+    cleanup_cache_entries struct fvm_cache_entries entries = {.fd = -1};
     __attribute__((cleanup(cleanup_images_pointer))) struct images *images =
         calloc(1, sizeof *images);
-    cleanup_json json_t *keys = json_object();
-    int opened = open_cache(cache_path, &cache, error);
+    cleanup_json json_t *keys = NULL;
+    int listed = list_keys(cache_path, &entries, &keys, error);
     json_t *unused;
     const char *key;
 
     if (images == NULL)
         return fvm_fail_no_memory(error);
-    if (opened < 0)
+    if (listed < 0 || (listed > 0 && fvm_rootfs_cache_open(cache_path, false, &cache, error) < 0))
         return -1;
-    if (opened > 0) {
-        json_decref(steal_pointer(keys));
-        if (list_keys(&cache, &keys, error) < 0)
-            return -1;
-    }
     images->list = calloc(json_object_size(keys) + 1, sizeof *images->list);
     if (images->list == NULL)
         return fvm_fail_no_memory(error);
@@ -205,60 +169,20 @@ int fvm_cached_images_list(const char *cache_path, struct flashvm_cached_images 
 
 /* ---- clearing -------------------------------------------------------------------------------- */
 
-/* Remove a file, not what a symlink leads to. What is in its place and no file stays. */
-static int remove_file(const struct fvm_rootfs_cache *cache, const char *name,
-                       uint64_t *freed_bytes, struct flashvm_error *error)
-{
-    struct stat status;
-
-    if (fstatat(cache->fd, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : fvm_fail_errno(error, errno, "cannot look at %s", name);
-    if (S_ISDIR(status.st_mode))
-        return 0;
-    if (unlinkat(cache->fd, name, 0) < 0 && errno != ENOENT)
-        return fvm_fail_errno(error, errno, "cannot remove %s from %s", name, cache->path);
-    if (S_ISREG(status.st_mode))
-        *freed_bytes += (uint64_t)status.st_size;
-    return 0;
-}
-
-static int clear_entry(const struct fvm_rootfs_cache *cache, const char *key, uint64_t *freed_bytes,
-                       struct flashvm_error *error)
-{
-    cleanup_close int lock_fd = -1;
-    int locked = fvm_cache_try_lock(cache->fd, key, &lock_fd, error);
-
-    if (locked <= 0) /* 0: its maker lives */
-        return locked;
-    /* The lock goes last: until then whoever wants to make the entry waits for us. */
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        cleanup_free char *name = fvm_format("%s%s", key, endings[i]);
-
-        if (name == NULL)
-            return fvm_fail_no_memory(error);
-        if (remove_file(cache, name, freed_bytes, error) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-int fvm_cached_images_clear(const char *cache_path, uint64_t *ret_freed_bytes,
+int fvm_cached_images_clear(const char *cache_path, uint64_t *freed_bytes,
                             struct flashvm_error *error)
 {
-    cleanup_rootfs_cache struct fvm_rootfs_cache cache = {.fd = -1};
+    cleanup_cache_entries struct fvm_cache_entries entries = {.fd = -1};
     cleanup_json json_t *keys = NULL;
-    int opened = open_cache(cache_path, &cache, error);
-    uint64_t freed_bytes = 0;
     const char *key;
     json_t *unused;
 
-    if (opened < 0 || (opened > 0 && list_keys(&cache, &keys, error) < 0))
+    if (list_keys(cache_path, &entries, &keys, error) < 0)
         return -1;
     json_object_foreach(keys, key, unused)
     {
-        if (clear_entry(&cache, key, &freed_bytes, error) < 0)
+        if (fvm_cache_entry_clear(&entries, key, freed_bytes, error) < 0)
             return -1;
     }
-    *ret_freed_bytes = freed_bytes;
     return 0;
 }

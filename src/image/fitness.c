@@ -67,6 +67,35 @@ static char *find_named(struct fvm_tree *tree, const struct fvm_image_config *co
     return path && is_program(tree, path) ? steal_pointer(path) : NULL;
 }
 
+/* Return: where on the PATH something has that name and is no program, to be freed, or NULL. */
+static char *find_unusable(struct fvm_tree *tree, const char *search, const char *name)
+{
+    while (*search) {
+        size_t length = strcspn(search, ":");
+        cleanup_free char *directory = fvm_format("%.*s", (int)length, search);
+        const struct fvm_node *node =
+            directory && directory[0] == '/' ? fvm_tree_find(tree, directory) : NULL;
+
+        if (node && S_ISDIR(node->inode->mode) && fvm_tree_child(node, name))
+            return fvm_format("%s/%s", directory, name);
+        search += length + (search[length] == ':');
+    }
+    return NULL;
+}
+
+static int fail_no_python(struct fvm_tree *tree, const char *search, struct flashvm_error *error)
+{
+    cleanup_free char *unusable = find_unusable(tree, search, "python3");
+
+    if (unusable)
+        return fvm_fail(error, FLASHVM_IMAGE_INVALID,
+                        "it has no Python: %s is no executable file, and no symlink to one in the "
+                        "image",
+                        unusable);
+    return fvm_fail(error, FLASHVM_IMAGE_INVALID,
+                    "it has no Python: there is no python3 on its PATH (%s)", search);
+}
+
 static int find_interpreter(struct fvm_tree *tree, const struct fvm_image_config *config,
                             char **ret_python, struct flashvm_error *error)
 {
@@ -79,9 +108,7 @@ static int find_interpreter(struct fvm_tree *tree, const struct fvm_image_config
         return fvm_fail(error, FLASHVM_IMAGE_INVALID,
                         "its config starts \"%s\", which is no program in it", shown ? shown : "");
     if (python == NULL)
-        return fvm_fail(error, FLASHVM_IMAGE_INVALID,
-                        "it has no Python: there is no python3 on its PATH (%s)",
-                        find_path_variable(config->env));
+        return fail_no_python(tree, find_path_variable(config->env), error);
     *ret_python = python;
     return 0;
 }

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/caller.h"
 #include "base/error.h"
 
 /* The image's full name, whose layout the build put into data_dir/oci. */
@@ -35,23 +36,15 @@ struct fvm_image {
 };
 
 /*
- * Open the cache directory: made when missing, refused (FLASHVM_CACHE_UNSAFE) when it, or a part of
- * flashVM's own below it, is not owned by the caller or is writable by others.
- * @cache_dir: NULL for $XDG_CACHE_HOME/flashvm or ~/.cache/flashvm.
- * @ret_path: to be freed.
- */
-int fvm_cache_open(const char *cache_dir, char **ret_path, struct flashvm_error *error);
-
-/*
  * Get an image ready: find it in the cache by its manifest's digest, or read its layout with every
  * digest verified, flatten its layers into one squashfs file, and keep that in the cache. Any
  * number of processes may call this at once: one makes the file, the others wait for it.
  * @image: as in flashvm.h; NULL: the embedded one, whose layout is data_dir/oci.
- * @progress: may be NULL; called with a phrase before work that may take longer than a moment.
+ * @caller: told what takes longer than a moment; may end it.
  */
 int fvm_image_prepare(const char *data_dir, const char *cache_path, const char *image,
-                      void (*progress)(void *data, const char *stage), void *progress_data,
-                      struct fvm_image *ret_image, struct flashvm_error *error);
+                      struct fvm_caller *caller, struct fvm_image *ret_image,
+                      struct flashvm_error *error);
 
 /* Is the embedded image in the cache already? Never fails, makes nothing. */
 bool fvm_image_is_cached(const char *data_dir, const char *cache_path);
@@ -71,6 +64,7 @@ int fvm_cached_images_list(const char *cache_path, struct flashvm_cached_images 
 /*
  * Remove the images from the cache, and what dead makers left of others. Those that a living
  * process is making stay, and a VM keeps the one that it runs from. Nothing else is touched.
+ * @freed_bytes: is added to.
  */
-int fvm_cached_images_clear(const char *cache_path, uint64_t *ret_freed_bytes,
+int fvm_cached_images_clear(const char *cache_path, uint64_t *freed_bytes,
                             struct flashvm_error *error);

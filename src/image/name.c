@@ -94,6 +94,8 @@ static int split_digest(struct fvm_image_name *name, const char *image, struct f
 
 static int parse(const char *image, struct fvm_image_name *name, struct flashvm_error *error)
 {
+    if (*image == '\0')
+        return fail_form(image, "it is empty; leave it out for the embedded image", error);
     if (strlen(image) > MAX_BYTES)
         return fail_form(image, "that is too long", error);
     if (is_other_transport(image))
@@ -103,6 +105,8 @@ static int parse(const char *image, struct fvm_image_name *name, struct flashvm_
                          error);
     if (split_digest(name, image, error) < 0)
         return -1;
+    if (*name->digest == '\0' && (strncmp(image, "sha256:", 7) == 0 || strstr(image, "@sha256:")))
+        return fail_form(image, "its digest has not the 64 hexadecimal digits of one", error);
     if (strncmp(image, LAYOUT_PREFIX, strlen(LAYOUT_PREFIX)) == 0) {
         name->kind = FVM_IMAGE_LAYOUT;
         return parse_layout(name, image, error);
@@ -117,7 +121,7 @@ int fvm_image_name_parse(const char *image, struct fvm_image_name *ret_name,
 {
     cleanup_image_name struct fvm_image_name name = {0};
 
-    if (parse(image && *image ? image : FVM_EMBEDDED_REFERENCE, &name, error) < 0)
+    if (parse(image ? image : FVM_EMBEDDED_REFERENCE, &name, error) < 0)
         return -1;
     *ret_name = name;
     name = (struct fvm_image_name){0};

@@ -27,6 +27,9 @@ int fvm_oci_open(const char *path, struct fvm_oci *ret_oci, struct flashvm_error
     oci.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (oci.fd < 0)
         return fvm_fail_errno(error, errno, "cannot open the image layout %s", path);
+    if (faccessat(oci.fd, "oci-layout", F_OK, 0) < 0 && errno == ENOENT)
+        return fvm_fail(error, FLASHVM_NOT_FOUND,
+                        "%s is no OCI image layout: it has no file oci-layout", path);
     if (fvm_read_file(file, FVM_DOCUMENT_MAX_BYTES, &data, &size, error) < 0)
         return -1;
     if (fvm_document_parse(data, size, &json, error) < 0)

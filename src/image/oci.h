@@ -15,6 +15,7 @@
 struct fvm_oci {
     char *path; /* of the layout's directory, for messages */
     int fd;
+    struct fvm_caller *caller; /* may end the reading of layers; NULL: nobody */
 };
 
 struct fvm_oci_layer {

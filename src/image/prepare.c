@@ -15,8 +15,7 @@ struct preparation {
     struct fvm_image_name name;
     struct fvm_rootfs_cache cache;
     struct fvm_oci oci; /* where the image comes from; not of one that is only in the cache */
-    void (*progress)(void *data, const char *stage);
-    void *progress_data;
+    struct fvm_caller *caller;
 };
 
 static void preparation_finish(struct preparation *preparation)
@@ -24,17 +23,6 @@ static void preparation_finish(struct preparation *preparation)
     fvm_image_name_finish(&preparation->name);
     fvm_rootfs_cache_finish(&preparation->cache);
     fvm_oci_finish(&preparation->oci);
-}
-
-static void report(const struct preparation *preparation, const char *stage)
-{
-    if (preparation->progress)
-        preparation->progress(preparation->progress_data, stage);
-}
-
-static void report_waiting(void *preparation)
-{
-    report(preparation, "waiting for another process that unpacks the image");
 }
 
 /* ---- in the cache ---------------------------------------------------------------------------- */
@@ -174,14 +162,15 @@ static int find_or_make(struct preparation *preparation, const struct fvm_descri
 
     if (found != 0)
         return found < 0 ? -1 : 0;
-    if (fvm_rootfs_cache_lock(&preparation->cache, manifest->digest, report_waiting, preparation,
-                              &lock_fd, error) < 0)
+    if (fvm_rootfs_cache_lock(&preparation->cache, manifest->digest, preparation->caller, &lock_fd,
+                              error) < 0)
         return -1;
     /* Another process may have made it while this one waited. */
     found = find_cached(preparation, manifest->digest, ret_image, error);
     if (found != 0)
         return found < 0 ? -1 : 0;
-    report(preparation, "unpacking the image");
+    fvm_caller_tell(preparation->caller, "unpacking the image");
+    preparation->oci.caller = preparation->caller;
     if (make(preparation, manifest, error) < 0)
         return -1;
     found = find_cached(preparation, manifest->digest, ret_image, error);
@@ -193,11 +182,11 @@ static int find_or_make(struct preparation *preparation, const struct fvm_descri
 }
 
 int fvm_image_prepare(const char *data_dir, const char *cache_path, const char *image,
-                      void (*progress)(void *data, const char *stage), void *progress_data,
-                      struct fvm_image *ret_image, struct flashvm_error *error)
+                      struct fvm_caller *caller, struct fvm_image *ret_image,
+                      struct flashvm_error *error)
 {
     __attribute__((cleanup(preparation_finish))) struct preparation preparation = {
-        .cache.fd = -1, .oci.fd = -1, .progress = progress, .progress_data = progress_data};
+        .cache.fd = -1, .oci.fd = -1, .caller = caller};
     const struct fvm_image_name *name = &preparation.name;
     struct fvm_descriptor manifest;
 

@@ -13,14 +13,13 @@
 
 #include <sqfs/super.h>
 
+#include "base/cache_entries.h"
 #include "base/cleanup.h"
 #include "base/digest.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "image/cache.h"
 #include "image/rootfs.h"
 
-enum { MAX_ENTRY_BYTES = 8 << 20 };
 enum { MAX_REFERENCES = 16 }; /* the oldest are forgotten */
 
 /* An entry's names; to be freed. */
@@ -74,25 +73,6 @@ void fvm_rootfs_cache_finish(struct fvm_rootfs_cache *cache)
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
-static int make_json(const struct fvm_rootfs_cache *cache, const char *name, const json_t *json,
-                     struct flashvm_error *error)
-{
-    cleanup_free char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    cleanup_close int fd = -1;
-
-    if (text == NULL)
-        return fvm_fail_no_memory(error);
-    if (fvm_cache_begin_file(cache->fd, name, &fd, error) < 0)
-        return -1;
-    if (fvm_write_all(fd, text, strlen(text)) < 0) {
-        fvm_fail_errno(error, errno, "cannot write %s in the cache", name);
-    } else if (fvm_cache_publish_file(cache->fd, name, fd, 0444, error) == 0) {
-        return 0;
-    }
-    fvm_cache_abandon_file(cache->fd, name);
-    return -1;
-}
-
 /* The super block is written last: a file system without one was not completed. */
 static bool looks_complete(int fd, off_t size)
 {
@@ -103,29 +83,6 @@ static bool looks_complete(int fd, off_t size)
            le16toh(super.version_major) == SQFS_VERSION_MAJOR &&
            le64toh(super.bytes_used) <= (uint64_t)size &&
            le64toh(super.inode_table_start) < le64toh(super.bytes_used);
-}
-
-/*
- * Return: NULL when it is missing, unreadable or not to be trusted.
- * @ret_used_at: of the last use, which is the file's time.
- */
-static json_t *load_json(const struct fvm_rootfs_cache *cache, const char *name,
-                         int64_t *ret_used_at)
-{
-    cleanup_close int fd = -1;
-    cleanup_free char *data = NULL;
-    struct stat status;
-    size_t size;
-
-    fd = fvm_cache_open_file(cache->fd, name, &status);
-    if (fd < 0 || status.st_size <= 0 || status.st_size > MAX_ENTRY_BYTES)
-        return NULL;
-    size = (size_t)status.st_size;
-    data = malloc(size);
-    if (data == NULL || pread(fd, data, size, 0) != (ssize_t)size)
-        return NULL;
-    *ret_used_at = status.st_mtime;
-    return json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
 }
 
 /* What has been checked of an entry's JSON. */
@@ -173,7 +130,7 @@ static void remember_identity(const struct fvm_rootfs_cache *cache, const struct
 
     if (fvm_cache_try_lock(cache->fd, names->key, &lock_fd, NULL) == 1 &&
         json_object_set_new(json, "rootfs_identity", json_string(identity)) == 0)
-        make_json(cache, names->json, json, NULL);
+        fvm_cache_json_write(cache->fd, names->json, json, NULL);
 }
 
 /* Is it the file that was made, whole? */
@@ -209,7 +166,7 @@ int fvm_rootfs_cache_load(const struct fvm_rootfs_cache *cache, const char *mani
     entry.image.rootfs_path = fvm_format("%s/%s", cache->path, names.rootfs);
     if (entry.image.rootfs_path == NULL)
         return fvm_fail_no_memory(error);
-    json = load_json(cache, names.json, &entry.used_at);
+    json = fvm_cache_json_read(cache->fd, names.json, &entry.used_at);
     if (json == NULL || !take_json(json, manifest_digest, &entry))
         return 0;
     entry.image.rootfs_fd = fvm_cache_open_file(cache->fd, names.rootfs, &status);
@@ -232,19 +189,20 @@ void fvm_rootfs_entry_finish(struct fvm_rootfs_entry *entry)
 /* ---- making ---------------------------------------------------------------------------------- */
 
 int fvm_rootfs_cache_lock(const struct fvm_rootfs_cache *cache, const char *manifest_digest,
-                          void (*waiting)(void *data), void *data, int *ret_fd,
-                          struct flashvm_error *error)
+                          struct fvm_caller *caller, int *ret_fd, struct flashvm_error *error)
 {
     cleanup_names struct entry_names names = {0};
 
     if (make_names(manifest_digest, &names, error) < 0)
         return -1;
-    if (fvm_cache_lock(cache->fd, names.key, waiting, data, ret_fd, error) < 0)
-        return fvm_fail_context(
-            error,
-            "no image in the cache %s, and no place for it (XDG_CACHE_HOME can name another)",
-            cache->path);
-    return 0;
+    if (fvm_cache_lock(cache->fd, names.key, caller,
+                       "waiting for another process that unpacks the image", ret_fd, error) == 0)
+        return 0;
+    if (error->status == FLASHVM_CANCELLED)
+        return -1;
+    return fvm_fail_context(
+        error, "no image in the cache %s, and no place for it (FLASHVM_CACHE_DIR can name another)",
+        cache->path);
 }
 
 static json_t *describe(const char *reference, const struct fvm_oci_image *image,
@@ -297,7 +255,7 @@ int fvm_rootfs_cache_make(const struct fvm_rootfs_cache *cache, const struct fvm
     /* Not earlier: the new name is a change of the file, and with it of its identity. */
     if (fstat(fd, &status) == 0)
         json = describe(reference, image, python, &status, hex);
-    if (make_json(cache, names.json, json, error) < 0) {
+    if (fvm_cache_json_write(cache->fd, names.json, json, error) < 0) {
         unlinkat(cache->fd, names.rootfs, 0); /* half an entry is of no use */
         return fvm_fail_context(error, "%s/%s", cache->path, names.json);
     }
@@ -338,7 +296,7 @@ void fvm_rootfs_cache_note_use(const struct fvm_rootfs_cache *cache, const char 
     utimensat(cache->fd, names.json, NULL, AT_SYMLINK_NOFOLLOW);
     if (reference == NULL || fvm_cache_try_lock(cache->fd, names.key, &lock_fd, NULL) != 1)
         return;
-    json = load_json(cache, names.json, &used_at);
+    json = fvm_cache_json_read(cache->fd, names.json, &used_at);
     if (json && with_reference(json, reference))
-        make_json(cache, names.json, json, NULL);
+        fvm_cache_json_write(cache->fd, names.json, json, NULL);
 }

@@ -52,10 +52,9 @@ int fvm_rootfs_cache_load(const struct fvm_rootfs_cache *cache, const char *mani
 void fvm_rootfs_cache_note_use(const struct fvm_rootfs_cache *cache, const char *manifest_digest,
                                const char *reference);
 
-/* Wait for the right to make an image's entry. @waiting: as for fvm_cache_lock(). */
+/* Wait for the right to make an image's entry. */
 int fvm_rootfs_cache_lock(const struct fvm_rootfs_cache *cache, const char *manifest_digest,
-                          void (*waiting)(void *data), void *data, int *ret_fd,
-                          struct flashvm_error *error);
+                          struct fvm_caller *caller, int *ret_fd, struct flashvm_error *error);
 
 /* Make an image's entry, or replace a damaged one. The lock must be held. */
 int fvm_rootfs_cache_make(const struct fvm_rootfs_cache *cache, const struct fvm_oci *oci,

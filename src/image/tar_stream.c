@@ -135,6 +135,7 @@ int fvm_tar_stream_open(const struct fvm_oci *oci, const struct fvm_oci_layer *l
         return fvm_fail_no_memory(error);
     if (fvm_blob_open(oci->fd, &layer->blob, &stream->blob, error) < 0)
         return -1;
+    stream->blob.caller = oci->caller;
     if (open_archives(stream) < 0) {
         cleanup_free char *cause = strdup(archive_error_string(stream->unpacked) ?: "no tar");
 

@@ -3,12 +3,11 @@
  * flashvm-jail: runs the program of one VM with as few rights as it can do with, and ends it when
  * the caller is gone.
  *
- *     flashvm-jail [--memory-max BYTES] [--device DEVICE] [--scratch-dir DIR] -- PROGRAM
- * ARGS…
+ *     flashvm-jail [--memory-max BYTES] [--device DEVICE] -- PROGRAM ARGS…
  *
- * Descriptor 3 is the control socket: "q" on it ends the program. So does its end, or the end of
- * the caller's process, and then DIR is removed as well. Descriptors 0 to 2 and 4 to 15 go to the
- * program.
+ * Descriptor 3 is the control socket (SOCK_SEQPACKET): "q" on it ends the program. So does its end,
+ * or the end of the caller's process, and then the directory DIR that the message "dDIR" has named
+ * is removed as well. Descriptors 0 to 2 and 4 to 15 go to the program.
  *
  * Two processes, because each way of dying with somebody has a gap. PR_SET_PDEATHSIG follows the
  * thread that spawned us, which may be any of the caller's. A socket's end is late when the caller
@@ -19,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,13 +42,11 @@ static void die(const char *what)
     exit(1);
 }
 
-static void parse(int argc, char **argv, struct confinement *ret_confinement,
-                  const char **ret_scratch_dir)
+static void parse(int argc, char **argv, struct confinement *ret_confinement)
 {
     static const struct option options[] = {
         {"memory-max", required_argument, NULL, 'm'},
         {"device", required_argument, NULL, 'g'},
-        {"scratch-dir", required_argument, NULL, 'c'},
         {0},
     };
     int option;
@@ -60,9 +58,6 @@ static void parse(int argc, char **argv, struct confinement *ret_confinement,
             break;
         case 'g':
             ret_confinement->device = optarg;
-            break;
-        case 'c':
-            *ret_scratch_dir = optarg;
             break;
         default:
             exit(2);
@@ -90,8 +85,11 @@ static void run_program(const struct confinement *confinement, pid_t parent, cha
 
 enum end { PROGRAM_ENDED, CALLER_ENDS_IT, CALLER_IS_GONE };
 
-/* Wait until the program ends or must be ended. */
-static enum end watch(pid_t program, int caller_fd)
+/*
+ * Wait until the program ends or must be ended.
+ * @scratch_dir: what to remove when the caller is gone.
+ */
+static enum end watch(pid_t program, int caller_fd, char scratch_dir[PATH_MAX])
 {
     int program_fd = (int)syscall(SYS_pidfd_open, program, 0);
     struct pollfd polls[] = {
@@ -99,16 +97,27 @@ static enum end watch(pid_t program, int caller_fd)
         {.fd = caller_fd, .events = POLLIN},
         {.fd = program_fd, .events = POLLIN},
     };
-    char byte;
+    char message[1 + PATH_MAX];
 
     if (program_fd < 0)
         die("cannot watch the VM");
-    while (poll(polls, sizeof polls / sizeof *polls, -1) < 0)
-        if (errno != EINTR)
+    for (;;) {
+        ssize_t size;
+
+        if (poll(polls, sizeof polls / sizeof *polls, -1) < 0 && errno != EINTR)
             die("poll");
-    if (polls[0].revents == 0 && polls[1].revents == 0)
-        return PROGRAM_ENDED;
-    return recv(CONTROL_FD, &byte, 1, MSG_DONTWAIT) == 1 ? CALLER_ENDS_IT : CALLER_IS_GONE;
+        size = recv(CONTROL_FD, message, sizeof message - 1, MSG_DONTWAIT);
+        if (size > 0 && message[0] == 'q')
+            return CALLER_ENDS_IT;
+        if (size > 0) {
+            message[size] = '\0';
+            memcpy(scratch_dir, message + 1, (size_t)size); /* with its NUL */
+        } else if (size == 0 || polls[1].revents) {
+            return CALLER_IS_GONE;
+        } else if (polls[2].revents) {
+            return PROGRAM_ENDED;
+        }
+    }
 }
 
 /* A pidfd (O_CLOEXEC by birth) out of the way of the program's descriptors; -1 if the caller is
@@ -152,13 +161,13 @@ static void tell_of_signal(const char *program, int status)
 int main(int argc, char **argv)
 {
     struct confinement confinement = {0};
-    const char *scratch_dir = NULL;
+    char scratch_dir[PATH_MAX] = "";
     pid_t caller = getppid();
     pid_t self = getpid(), program;
     int caller_fd, status = 0;
     enum end end;
 
-    parse(argc, argv, &confinement, &scratch_dir);
+    parse(argc, argv, &confinement);
     /* The caller is any program; some of its descriptors may have come along. */
     if (syscall(SYS_close_range, LAST_PROGRAM_FD + 1, ~0U, 0) < 0)
         die("cannot close descriptors");
@@ -173,13 +182,14 @@ int main(int argc, char **argv)
     for (int fd = 0; fd <= LAST_PROGRAM_FD; fd++)
         if (fd != CONTROL_FD && fd != STDERR_FILENO)
             close(fd);
-    end = caller_fd < 0 || getppid() != caller ? CALLER_IS_GONE : watch(program, caller_fd);
+    end = caller_fd < 0 || getppid() != caller ? CALLER_IS_GONE
+                                               : watch(program, caller_fd, scratch_dir);
     kill(program, SIGKILL);
     while (waitpid(program, &status, 0) < 0 && errno == EINTR)
         ;
     if (end == PROGRAM_ENDED)
         tell_of_signal(argv[optind], status);
-    if (end == CALLER_IS_GONE && scratch_dir)
+    if (end == CALLER_IS_GONE && *scratch_dir)
         fvm_remove_tree(scratch_dir);
     return 0;
 }

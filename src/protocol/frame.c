@@ -68,30 +68,33 @@ bool fvm_file_path_is_safe(const char *path, size_t size)
     return true;
 }
 
-int fvm_frame_parse_file(const struct fvm_frame *frame, uint64_t *ret_size,
+int fvm_frame_parse_file(const struct fvm_frame *frame, uint64_t *ret_size, bool *ret_executable,
                          char ret_path[FVM_FILE_PATH_MAX + 1])
 {
     uint64_t size;
+    size_t header = sizeof size + 1;
 
-    if (frame->size <= sizeof size ||
-        !fvm_file_path_is_safe(frame->payload + sizeof size, frame->size - sizeof size))
+    if (frame->size <= header || (uint8_t)frame->payload[sizeof size] > 1 ||
+        !fvm_file_path_is_safe(frame->payload + header, frame->size - header))
         return -1;
     memcpy(&size, frame->payload, sizeof size);
-    memcpy(ret_path, frame->payload + sizeof size, frame->size - sizeof size);
-    ret_path[frame->size - sizeof size] = '\0';
+    memcpy(ret_path, frame->payload + header, frame->size - header);
+    ret_path[frame->size - header] = '\0';
     *ret_size = le64toh(size);
+    *ret_executable = frame->payload[sizeof size] == 1;
     return 0;
 }
 
-size_t fvm_frame_format_file(uint64_t size, const char *path,
-                             char ret_payload[8 + FVM_FILE_PATH_MAX])
+size_t fvm_frame_format_file(uint64_t size, bool executable, const char *path,
+                             char ret_payload[FVM_FILE_PAYLOAD_MAX])
 {
     uint64_t encoded = htole64(size);
-    size_t length = strlen(path);
+    size_t length = strlen(path), header = sizeof encoded + 1;
 
     if (length > FVM_FILE_PATH_MAX)
         return 0;
     memcpy(ret_payload, &encoded, sizeof encoded);
-    memcpy(ret_payload + sizeof encoded, path, length);
-    return sizeof encoded + length;
+    ret_payload[sizeof encoded] = executable ? 1 : 0;
+    memcpy(ret_payload + header, path, length);
+    return header + length;
 }

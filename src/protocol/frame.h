@@ -9,6 +9,9 @@
  *   host                          guest
  *   SETUP json              ──>                       image config: the agent starts the interpreter
  *                           <──   READY               the interpreter waits
+ *   REHEARSE                ──>                       any number of times, for templates and pools
+ *                           <──   READY
+ *   RESEED 32 bytes         ──>                       once this guest is to differ from its copies
  *   REQUEST json…           ──>                       in as many frames as it needs
  *   FILE, FILE_DATA…, FILE_END ──>                    for each file, main.py first; below /work
  *   RUN                     ──>
@@ -16,11 +19,14 @@
  *                           <──   STARTED             code of the snippet begins to run
  *                           <──   STDOUT, STDERR …
  *   CANCEL (any time)       ──>
+ *                           <──   RESULT json         all is known but the artifacts; instead of
+ *                                                     STARTED if it never began
  *                           <──   FILE, FILE_DATA…, FILE_END   for each artifact
- *                           <──   RESULT json
+ *                           <──   DONE                a sentence on what was left out, or nothing;
+ *                                                     only if artifacts were asked for
  *
- * Instead of READY, STARTED or RESULT the guest may send FAILED (a sentence): the run cannot be
- * done; instead of READY, since the image's interpreter does not start.
+ * Instead of any other frame the guest may send a sentence: FAILED, it cannot go on (before READY:
+ * since the image's interpreter does not start), or REFUSED, what the caller asks for is at fault.
  */
 #pragma once
 
@@ -30,7 +36,6 @@
 
 #include "base/buffer.h"
 
-enum { FVM_PROTOCOL_VERSION = 1 };
 enum { FVM_FRAME_HEADER_SIZE = 8 };
 enum { FVM_FRAME_MAX_PAYLOAD = 64 * 1024 };
 
@@ -41,7 +46,7 @@ enum fvm_frame_type {
     FVM_FRAME_STDIN,
     FVM_FRAME_STDIN_END,
     FVM_FRAME_CANCEL,
-    FVM_FRAME_FILE,      /* u64 size, then the path's bytes */
+    FVM_FRAME_FILE,      /* u64 size, u8 1 if it is a program, then the path's bytes */
     FVM_FRAME_FILE_DATA, /* the next bytes of the file begun last */
     FVM_FRAME_FILE_END,
     FVM_FRAME_READY,
@@ -50,6 +55,10 @@ enum fvm_frame_type {
     FVM_FRAME_STDERR,
     FVM_FRAME_RESULT,
     FVM_FRAME_FAILED,
+    FVM_FRAME_REFUSED,
+    FVM_FRAME_DONE,
+    FVM_FRAME_REHEARSE, /* not empty: have another interpreter wait for the next rehearsal */
+    FVM_FRAME_RESEED,
     FVM_FRAME_TYPE_END, /* one past the last type */
 };
 
@@ -94,9 +103,10 @@ bool fvm_file_path_is_safe(const char *path, size_t size);
  * @ret_path: NUL-terminated copy.
  * Return: 0, or -1 when the payload is not of this form.
  */
-int fvm_frame_parse_file(const struct fvm_frame *frame, uint64_t *ret_size,
+int fvm_frame_parse_file(const struct fvm_frame *frame, uint64_t *ret_size, bool *ret_executable,
                          char ret_path[FVM_FILE_PATH_MAX + 1]);
 
 /* The reverse. Return: the payload's size, or 0 when the path is too long. */
-size_t fvm_frame_format_file(uint64_t size, const char *path,
-                             char ret_payload[8 + FVM_FILE_PATH_MAX]);
+enum { FVM_FILE_PAYLOAD_MAX = 9 + FVM_FILE_PATH_MAX };
+size_t fvm_frame_format_file(uint64_t size, bool executable, const char *path,
+                             char ret_payload[FVM_FILE_PAYLOAD_MAX]);

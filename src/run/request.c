@@ -37,12 +37,12 @@ int fvm_request_append_chunks(struct fvm_buffer *outgoing, enum fvm_frame_type t
 }
 
 int fvm_request_append_file(struct fvm_buffer *outgoing, const char *path, uint64_t size,
-                            struct flashvm_error *error)
+                            bool executable, struct flashvm_error *error)
 {
-    char payload[8 + FVM_FILE_PATH_MAX];
+    char payload[FVM_FILE_PAYLOAD_MAX];
 
     return fvm_request_append_frame(outgoing, FVM_FRAME_FILE, payload,
-                                    fvm_frame_format_file(size, path, payload), error);
+                                    fvm_frame_format_file(size, executable, path, payload), error);
 }
 
 /* Return: a new array; NULL when memory is exhausted. */
@@ -66,13 +66,13 @@ static int append_json(struct fvm_buffer *outgoing, enum fvm_frame_type type, co
     return fvm_request_append_chunks(outgoing, type, text, strlen(text), error);
 }
 
-int fvm_request_append_setup(struct fvm_buffer *outgoing, const struct fvm_image *image,
+int fvm_request_append_setup(struct fvm_buffer *outgoing, const struct fvm_image *image, bool warm,
                              struct flashvm_error *error)
 {
     size_t before = outgoing->size;
-    cleanup_json json_t *json =
-        json_pack("{s:o, s:s, s:s}", "env", string_array((const char *const *)image->config.env),
-                  "user", image->config.user, "python", image->python);
+    cleanup_json json_t *json = json_pack(
+        "{s:o, s:s, s:s, s:b}", "env", string_array((const char *const *)image->config.env), "user",
+        image->config.user, "python", image->python, "warm", (int)warm);
 
     if (append_json(outgoing, FVM_FRAME_SETUP, json, error) < 0)
         return -1;
@@ -83,43 +83,65 @@ int fvm_request_append_setup(struct fvm_buffer *outgoing, const struct fvm_image
     return 0;
 }
 
-/* 32 random bytes as hex: the guest's own randomness at boot is not to be relied on. */
-static int make_seed(char ret_hex[65], struct flashvm_error *error)
+int fvm_request_append_reseed(struct fvm_buffer *outgoing, struct flashvm_error *error)
 {
     uint8_t seed[32];
 
     if (getrandom(seed, sizeof seed, 0) != sizeof seed)
         return fvm_fail_errno(error, errno, "cannot get random bytes");
-    for (size_t i = 0; i < sizeof seed; i++)
-        sprintf(ret_hex + 2 * i, "%02x", seed[i]);
-    return 0;
+    return fvm_request_append_frame(outgoing, FVM_FRAME_RESEED, seed, sizeof seed, error);
+}
+
+/* Add what is not as usual. Return: 0 or -1. */
+static int add_list(json_t *json, const char *name, const char *const *list,
+                    const char *const *usual)
+{
+    size_t i = 0;
+
+    while (list[i] && usual[i] && strcmp(list[i], usual[i]) == 0)
+        i++;
+    return list[i] == usual[i] ? 0 : json_object_set_new(json, name, string_array(list));
+}
+
+static int add_number(json_t *json, const char *name, uint64_t number)
+{
+    return number == 0 ? 0 : json_object_set_new(json, name, json_integer((json_int_t)number));
+}
+
+/* What is not said the guest takes to be as usual: see request.h there. */
+static json_t *make_request(const struct fvm_run_spec *spec)
+{
+    static const char *const python_args[] = {"-u", NULL};
+    const char *const *nothing = python_args + 1;
+    cleanup_json json_t *json = NULL;
+    struct timespec now;
+    int outcome = 0;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    json = json_pack("{s:I, s:I, s:I}", "timeout_ms", (json_int_t)spec->timeout_ms, /**/
+                     "max_processes", (json_int_t)spec->max_processes,              /**/
+                     "clock_ns", (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec);
+    outcome |= add_list(json, "python_args", spec->python_args, python_args);
+    outcome |= add_list(json, "args", spec->args, nothing);
+    outcome |= add_list(json, "env", spec->env, nothing);
+    outcome |= add_list(json, "expect", spec->expect, nothing);
+    if (strcmp(spec->workdir, "/work") != 0)
+        outcome |= json_object_set_new(json, "workdir", json_string(spec->workdir));
+    outcome |= add_number(json, "max_disk_bytes", spec->max_disk_bytes);
+    if (spec->expect[0]) {
+        outcome |= add_number(json, "max_artifacts", spec->max_artifacts);
+        outcome |= add_number(json, "max_artifact_bytes", spec->max_artifact_bytes);
+    }
+    return outcome < 0 ? NULL : steal_pointer(json);
 }
 
 int fvm_request_append_run(struct fvm_buffer *outgoing, const struct fvm_run_spec *spec,
                            struct flashvm_error *error)
 {
-    cleanup_json json_t *json = NULL;
-    struct timespec now;
-    char seed[65];
+    cleanup_json json_t *json = make_request(spec);
 
-    if (make_seed(seed, error) < 0)
-        return -1;
-    clock_gettime(CLOCK_REALTIME, &now);
-    json = json_pack("{s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", /**/
-                     "python_args", string_array(spec->python_args),                 /**/
-                     "args", string_array(spec->args),                               /**/
-                     "env", string_array(spec->env),                                 /**/
-                     "expect", string_array(spec->expect),                           /**/
-                     "workdir", spec->workdir,                                       /**/
-                     "timeout_ms", (json_int_t)spec->timeout_ms,                     /**/
-                     "max_artifact_bytes", (json_int_t)spec->max_artifact_bytes,     /**/
-                     "max_artifacts", (json_int_t)spec->max_artifacts,               /**/
-                     "max_processes", (json_int_t)spec->max_processes,               /**/
-                     "max_disk_bytes", (json_int_t)spec->max_disk_bytes,             /**/
-                     "clock_ns", (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec,  /**/
-                     "seed", seed);
     if (append_json(outgoing, FVM_FRAME_REQUEST, json, error) < 0 ||
-        fvm_request_append_file(outgoing, "main.py", spec->code_size, error) < 0 ||
+        fvm_request_append_file(outgoing, "main.py", spec->code_size, false, error) < 0 ||
         fvm_request_append_chunks(outgoing, FVM_FRAME_FILE_DATA, spec->code, spec->code_size,
                                   error) < 0 ||
         fvm_request_append_frame(outgoing, FVM_FRAME_FILE_END, NULL, 0, error) < 0)

@@ -16,11 +16,14 @@ int fvm_request_append_chunks(struct fvm_buffer *outgoing, enum fvm_frame_type t
 
 /* Append the FILE frame that a file begins with. */
 int fvm_request_append_file(struct fvm_buffer *outgoing, const char *path, uint64_t size,
-                            struct flashvm_error *error);
+                            bool executable, struct flashvm_error *error);
 
-/* Append the SETUP frame for an image. */
-int fvm_request_append_setup(struct fvm_buffer *outgoing, const struct fvm_image *image,
+/* Append the SETUP frame for an image. @warm: for a guest that becomes a template. */
+int fvm_request_append_setup(struct fvm_buffer *outgoing, const struct fvm_image *image, bool warm,
                              struct flashvm_error *error);
+
+/* Append 32 random bytes for the guest's generators: its own randomness is not to be relied on. */
+int fvm_request_append_reseed(struct fvm_buffer *outgoing, struct flashvm_error *error);
 
 /* Append the beginning of a run: REQUEST and main.py. */
 int fvm_request_append_run(struct fvm_buffer *outgoing, const struct fvm_run_spec *spec,

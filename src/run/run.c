@@ -5,69 +5,77 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/files.h"
 #include "run/conversation.h"
+#include "run/copy.h"
 
-static int boot(struct fvm_host *host, const struct fvm_engine *engine, const char *accelerator,
-                const struct fvm_image *image, const struct fvm_run_spec *spec,
-                const char *scratch_dir, struct fvm_vm *ret_vm, struct flashvm_error *error)
+void fvm_run_spec_set_image(struct fvm_run_spec *spec, const struct fvm_image *image)
 {
-    const struct fvm_vm_spec vm_spec = {
-        .accelerator = accelerator,
-        .cpus = spec->cpus,
-        .memory_mb = spec->memory_mb,
-        .rootfs_fd = image->rootfs_fd,
-        .scratch_dir = scratch_dir,
-    };
+    const char *of_image = image->config.working_dir;
 
-    cleanup_error struct flashvm_error flaw = {0};
-
-    if (engine->boot(host, &vm_spec, ret_vm, error) < 0)
-        return -1;
-    if (fvm_conversation_boot(ret_vm, image, spec, error) == 0)
-        return 0;
-    if (error->status == FLASHVM_BOOT_FAILED && engine->examine(&flaw) < 0)
-        fvm_fail_context(error, "%s", flaw.message);
-    return -1;
+    if (spec->workdir == NULL) {
+        spec->workdir_is_images = *of_image != '\0';
+        spec->workdir = spec->workdir_is_images ? of_image : "/work";
+    }
 }
 
-static void show(const struct fvm_run_spec *spec, const char *stage)
+/* Get a VM in which an interpreter waits, or soon will. */
+static int get_vm(const struct fvm_guest *guest, struct fvm_pool *pool,
+                  struct fvm_templates *templates, struct fvm_run_spec *spec,
+                  struct fvm_copy *ret_copy, struct fvm_result *result, struct flashvm_error *error)
 {
-    if (spec->progress)
-        spec->progress(spec->progress_data, stage);
+    struct flashvm_result *public = &result->public;
+
+    if (spec->cold_boot || guest->engine->restore == NULL) {
+        fvm_caller_tell(&spec->caller, "booting a microVM");
+        return fvm_guest_boot(guest, -1, &spec->caller, &ret_copy->vm, error);
+    }
+    public->restored = true;
+    if (pool)
+        return fvm_pool_get(pool, guest, &spec->caller, ret_copy, &public->pooled, error);
+    return fvm_copy_make(guest, templates, &spec->caller, ret_copy, error);
 }
 
-int fvm_run(struct fvm_host *host, const struct fvm_image *image, const struct fvm_run_spec *spec,
-            struct fvm_result *result, struct flashvm_error *error)
+static int run_in_vm(const struct fvm_guest *guest, struct fvm_copy *copy,
+                     struct fvm_run_spec *spec, struct fvm_result *result,
+                     struct flashvm_error *error)
 {
-    __attribute__((cleanup(fvm_vm_destroy))) struct fvm_vm vm = {.control_fd = -1};
-    struct flashvm_timings *timings = &result->public.timings;
-    const struct fvm_engine *engine;
-    const char *accelerator;
-    uint64_t begin = fvm_now_us(), booted, ran;
+    struct flashvm_result *public = &result->public;
+    uint64_t begin = fvm_now_us();
 
-    if (fvm_engine_select(host, spec->engine, &engine, &accelerator, error) < 0)
-        return -1;
-    result->public.engine = engine->name;
-    result->public.accelerator = accelerator;
-    result->public.image_used = fvm_image_full_name(image);
-    if (result->public.image_used == NULL)
+    public->engine = guest->engine->name;
+    public->accelerator = guest->accelerator;
+    public->image_used = fvm_image_full_name(guest->image);
+    if (public->image_used == NULL)
         return fvm_fail_no_memory(error);
-    if (spec->expect[0] && fvm_result_make_directory(result, error) < 0)
+    /* Not before there is a VM: its jail removes the directory if the caller dies. */
+    if (spec->expect[0] && (fvm_result_make_directory(result, error) < 0 ||
+                            fvm_vm_guard(&copy->vm, result->directory, error) < 0))
         return -1;
-    timings->prepare_us = fvm_now_us() - begin;
-    show(spec, "booting a microVM");
-    if (boot(host, engine, accelerator, image, spec, result->directory, &vm, error) < 0)
+    fvm_caller_tell(&spec->caller, "running the snippet");
+    if (fvm_conversation_run(&copy->vm, spec, !copy->is_reseeded, result, error) < 0)
         return -1;
-    booted = fvm_now_us();
-    timings->boot_us = booted - begin - timings->prepare_us;
-    show(spec, "running the snippet");
-    if (fvm_conversation_run(&vm, spec, result, error) < 0)
-        return -1;
-    ran = fvm_now_us();
-    timings->run_us = ran - booted;
-    fvm_vm_destroy(&vm);
-    timings->destroy_us = fvm_now_us() - ran;
+    public->timings.run_us = fvm_now_us() - begin;
     fvm_result_complete(result);
     return 0;
+}
+
+int fvm_run(const struct fvm_guest *guest, const struct fvm_run_providers *providers,
+            struct fvm_run_spec *spec, struct fvm_result *result, struct flashvm_error *error)
+{
+    struct fvm_pool *pool = spec->cold_boot ? NULL : providers->pool;
+    struct fvm_copy copy = FVM_COPY_NONE;
+    uint64_t begin = fvm_now_us();
+    int outcome;
+
+    if (get_vm(guest, pool, providers->templates, spec, &copy, result, error) < 0)
+        return -1;
+    result->public.timings.boot_us = fvm_now_us() - begin;
+    outcome = run_in_vm(guest, &copy, spec, result, error);
+    begin = fvm_now_us();
+    if (pool)
+        fvm_pool_bury(pool, &copy);
+    else
+        fvm_copy_destroy(&copy);
+    result->public.timings.destroy_us = fvm_now_us() - begin;
+    return outcome;
 }

@@ -5,9 +5,10 @@
 #include <sys/types.h>
 #include <time.h>
 
-#include "engine/engine.h"
-#include "image/image.h"
+#include "run/guest.h"
+#include "run/pool.h"
 #include "run/result.h"
+#include "run/template.h"
 
 /* A file for the snippet; strings and data outlive the run. */
 struct fvm_file_in {
@@ -15,6 +16,7 @@ struct fvm_file_in {
     const char *host_path;  /* NULL: its bytes are in `data` */
     const void *data;
     uint64_t size;
+    bool executable;
     /* Of host_path, when it was looked at: another file, or a changed one, is not sent. */
     dev_t device;
     ino_t inode;
@@ -33,6 +35,7 @@ struct fvm_run_spec {
     uint64_t grace_ms;           /* over timeout_ms, and between two artifact frames */
     uint64_t collect_timeout_ms; /* for all artifacts together */
     const char *workdir;         /* NULL until the image is known, which has one */
+    bool workdir_is_images;
     const char *const *env;
     const char *const *python_args;
     const char *const *args;
@@ -47,15 +50,25 @@ struct fvm_run_spec {
     uint64_t max_stderr_bytes;
     uint64_t max_artifact_bytes;
     uint32_t max_artifacts;
-    int interrupt_fd;
-    bool (*interrupted)(void *interrupted_data);
-    void *interrupted_data;
     const char *code;
     size_t code_size;
-    void (*progress)(void *progress_data, const char *stage); /* NULL: nobody wants to know */
-    void *progress_data;
+    bool cold_boot; /* no copy of a template */
+    struct fvm_caller caller;
 };
 
-/* Boot a VM with this image, run the snippet in it, end the VM. */
-int fvm_run(struct fvm_host *host, const struct fvm_image *image, const struct fvm_run_spec *spec,
-            struct fvm_result *result, struct flashvm_error *error);
+/* Fill in what an image decides. */
+void fvm_run_spec_set_image(struct fvm_run_spec *spec, const struct fvm_image *image);
+
+/* Where a run gets its VM from. */
+struct fvm_run_providers {
+    struct fvm_templates *templates;
+    struct fvm_pool *pool; /* NULL: none */
+};
+
+/*
+ * Run the snippet in a VM of its own: one that waits in the pool, or a copy of the guest's template
+ * or, when the spec wants that or the engine has no templates, one that boots. The VM is gone when
+ * this returns, or, of a pool, soon afterwards.
+ */
+int fvm_run(const struct fvm_guest *guest, const struct fvm_run_providers *providers,
+            struct fvm_run_spec *spec, struct fvm_result *result, struct flashvm_error *error);

@@ -71,7 +71,8 @@ static int begin_file(struct fvm_sender *sender, const struct fvm_file_in *file,
     sender->file_left = file->size;
     if (file->host_path && open_file(sender, file, error) < 0)
         return -1;
-    return fvm_request_append_file(&sender->pending, file->guest_path, file->size, error);
+    return fvm_request_append_file(&sender->pending, file->guest_path, file->size, file->executable,
+                                   error);
 }
 
 static int end_file(struct fvm_sender *sender, const struct fvm_file_in *file,

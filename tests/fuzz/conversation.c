@@ -4,10 +4,10 @@
  * an error or with a result that keeps to the limits, and no file is anywhere but in the result's
  * directory.
  *
- * Input: a byte of flags, a byte that chooses the pieces in which the bytes come, a byte with the
- * number of bytes that the guest says while it boots (0: only the run is held), then all that the
- * guest says. The guest has said everything, and is gone, before the host listens, so nothing ever
- * waits.
+ * Input: a byte of flags, a byte that chooses the pieces in which the bytes come, two bytes with the
+ * numbers of bytes that the guest says while it boots and while it rehearses (0: that part is left
+ * out), then all that the guest says. The guest has said everything, and is gone, before the host
+ * listens, so nothing ever waits.
  */
 #include "scratch.h"
 
@@ -20,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/files.h"
+#include "engine/qemu.h"
 #include "protocol/frame.h"
 #include "run/conversation.h"
 
@@ -27,9 +28,11 @@ enum flags {
     WITH_ARTIFACTS = 1,
     OUT_OF_TIME = 2, /* as soon as the snippet has begun */
     NOISY = 4,       /* console and log say the same as the guest */
+    TEMPLATE = 8,    /* boots and rehearses to become one */
+    IMAGES_WORKDIR = 16,
 };
 
-enum { OUTPUT_MAX = 100, ARTIFACTS_MAX = 4, ARTIFACT_BYTES_MAX = 100 };
+enum { OUTPUT_MAX = 100, ARTIFACTS_MAX = 4, ARTIFACT_BYTES_MAX = 100, LONG_MS = 1000000 };
 
 static struct fvm_vm vm;
 static int channel_fd, console_fd, log_fd; /* the guest's ends */
@@ -43,7 +46,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     must(socketpair(AF_UNIX, SOCK_STREAM, 0, control) == 0 && close(control[1]) == 0);
     must(pipe2(console, O_NONBLOCK) == 0 && pipe2(log, O_NONBLOCK) == 0);
     vm = (struct fvm_vm){
-        .control_fd = control[0], .console_fd = console[0], .log_fd = log[0], .channel_fd = -1};
+        .engine = &fvm_engine_qemu,
+
+        .control_fd = control[0],
+        .console_fd = console[0],
+        .log_fd = log[0],
+        .channel_fd = -1,
+        .monitor_fd = -1,
+    };
     console_fd = console[1];
     log_fd = log[1];
     return 0;
@@ -108,9 +118,10 @@ static void check_result(struct fvm_result *result)
     fvm_result_complete(result);
     must(public->exit_code >= 0 && public->exit_code <= 255);
     must(public->term_signal >= 0 && public->term_signal <= 64);
+    must(public->reseeded || (public->started && public->timed_out));
     must(public->stdout_size <= OUTPUT_MAX && public->stdout_size <= public->stdout_bytes);
     must(public->stderr_size <= OUTPUT_MAX && public->stderr_size <= public->stderr_bytes);
-    must(public->artifact_count <= ARTIFACTS_MAX);
+    must(public->artifact_count <= ARTIFACTS_MAX && result->file_fd < 0);
     for (size_t i = 0; i < public->artifact_count; i++) {
         check_artifact(result, &public->artifacts[i]);
         bytes += public->artifacts[i].size_bytes;
@@ -133,13 +144,20 @@ static void check_nothing_is_left(void)
 static void check_error(struct flashvm_error *error)
 {
     must(error->status == FLASHVM_BOOT_FAILED || error->status == FLASHVM_GUEST_FAILED ||
-         error->status == FLASHVM_IMAGE_INVALID);
+         error->status == FLASHVM_IMAGE_INVALID || error->status == FLASHVM_INVALID_ARGUMENT);
     must(error->message && error->message[0]);
     flashvm_error_finish(error);
 }
 
-static bool boot(struct input words, struct pieces pieces, const struct fvm_run_spec *spec,
-                 bool noisy)
+/* Takes over the error. Return: is there none? */
+static bool went_well(int outcome, struct flashvm_error *error)
+{
+    if (outcome < 0)
+        check_error(error);
+    return outcome == 0;
+}
+
+static bool boot(struct fvm_caller *caller, uint8_t flags)
 {
     const struct fvm_image image = {
         .reference = (char *)"fuzz:image",
@@ -147,16 +165,22 @@ static bool boot(struct input words, struct pieces pieces, const struct fvm_run_
         .config = {.env = (char *[]){(char *)"PATH=/bin", NULL}, .user = (char *)"1000"},
     };
     struct flashvm_error error = {0};
+    int outcome = fvm_conversation_boot(&vm, &image, flags & TEMPLATE, LONG_MS, caller, &error);
 
-    say(words, pieces, noisy);
-    if (fvm_conversation_boot(&vm, &image, spec, &error) == 0)
-        return true;
-    check_error(&error);
-    return false;
+    return went_well(outcome, &error);
 }
 
-static void run(struct input words, struct pieces pieces, const struct fvm_run_spec *spec,
-                bool noisy)
+static bool rehearse(struct fvm_caller *caller, uint8_t flags)
+{
+    enum fvm_rehearsal kind =
+        flags & TEMPLATE ? FVM_REHEARSAL_OF_A_TEMPLATE : FVM_REHEARSAL_OF_A_COPY;
+    struct flashvm_error error = {0};
+    int outcome = fvm_conversation_rehearse(&vm, kind, LONG_MS, caller, &error);
+
+    return went_well(outcome, &error);
+}
+
+static void run(struct fvm_run_spec *spec, bool reseed)
 {
     struct fvm_result *result = fvm_result_new();
     struct flashvm_error error = {0};
@@ -164,13 +188,30 @@ static void run(struct input words, struct pieces pieces, const struct fvm_run_s
     must(result);
     if (spec->expect[0])
         must(fvm_result_make_directory(result, NULL) == 0);
-    say(words, pieces, noisy);
-    shutdown(channel_fd, SHUT_WR);
-    if (fvm_conversation_run(&vm, spec, result, &error) == 0)
+    if (went_well(fvm_conversation_run(&vm, spec, reseed, result, &error), &error))
         check_result(result);
-    else
-        check_error(&error);
     fvm_result_free(result);
+}
+
+/* Every part of it, as long as all goes well. */
+static void converse(struct input input, uint8_t flags, struct fvm_run_spec *spec)
+{
+    struct pieces pieces = {input_byte(&input)};
+    uint8_t boot_size = input_byte(&input), rehearsal_size = input_byte(&input);
+
+    if (boot_size > 0) {
+        say(input_part(&input, boot_size), pieces, flags & NOISY);
+        if (!boot(&spec->caller, flags))
+            return;
+    }
+    if (rehearsal_size > 0) {
+        say(input_part(&input, rehearsal_size), pieces, flags & NOISY);
+        if (!rehearse(&spec->caller, flags))
+            return;
+    }
+    say(input, pieces, flags & NOISY);
+    shutdown(channel_fd, SHUT_WR);
+    run(spec, rehearsal_size == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -178,15 +219,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char *const nothing[] = {NULL}, *const everything[] = {"**", NULL};
     struct input input = input_of(data, size);
     uint8_t flags = input_byte(&input);
-    struct pieces pieces = {input_byte(&input)};
-    struct input first = input_part(&input, input_byte(&input));
-    const struct fvm_run_spec spec = {
-        .timeout_ms = flags & OUT_OF_TIME ? 0 : 1000000,
-        .boot_timeout_ms = 1000000,
-        .start_timeout_ms = 1000000,
-        .grace_ms = flags & OUT_OF_TIME ? 0 : 1000000,
-        .collect_timeout_ms = 1000000,
+    struct fvm_run_spec spec = {
+        .timeout_ms = flags & OUT_OF_TIME ? 0 : LONG_MS,
+        .boot_timeout_ms = LONG_MS,
+        .start_timeout_ms = LONG_MS,
+        .grace_ms = flags & OUT_OF_TIME ? 0 : LONG_MS,
+        .collect_timeout_ms = LONG_MS,
         .workdir = "/work",
+        .workdir_is_images = flags & IMAGES_WORKDIR,
         .env = nothing,
         .python_args = nothing,
         .args = nothing,
@@ -197,14 +237,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .max_stderr_bytes = OUTPUT_MAX,
         .max_artifact_bytes = ARTIFACT_BYTES_MAX,
         .max_artifacts = ARTIFACTS_MAX,
-        .interrupt_fd = -1,
+        .caller = FVM_CALLER_NONE,
         .code = "pass",
         .code_size = 4,
     };
 
     connect_channel();
-    if (first.left == 0 || boot(first, pieces, &spec, flags & NOISY))
-        run(input, pieces, &spec, flags & NOISY);
+    converse(input, flags, &spec);
     close(vm.channel_fd);
     close(channel_fd);
     drain(vm.console_fd);

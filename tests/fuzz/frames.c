@@ -25,13 +25,14 @@ static void check_path(const char *path)
 
 static void check_file(const struct fvm_frame *frame)
 {
-    char path[FVM_FILE_PATH_MAX + 1], payload[8 + FVM_FILE_PATH_MAX];
+    char path[FVM_FILE_PATH_MAX + 1], payload[FVM_FILE_PAYLOAD_MAX];
+    bool executable;
     uint64_t size;
 
-    if (fvm_frame_parse_file(frame, &size, path) < 0)
+    if (fvm_frame_parse_file(frame, &size, &executable, path) < 0)
         return;
     check_path(path);
-    must(fvm_frame_format_file(size, path, payload) == frame->size);
+    must(fvm_frame_format_file(size, executable, path, payload) == frame->size);
     must(memcmp(payload, frame->payload, frame->size) == 0);
 }
 

@@ -94,7 +94,7 @@ static void check_image(const struct fvm_oci_image *image)
     for (char **entry = image->config.env; *entry; entry++)
         must(strchr(*entry, '=') > *entry);
     must(image->config.working_dir && image->config.user);
-    if (fvm_request_append_setup(&setup, &ready, NULL) == 0)
+    if (fvm_request_append_setup(&setup, &ready, false, NULL) == 0)
         must(setup.size > 0);
 }
 

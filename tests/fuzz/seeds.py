@@ -21,16 +21,16 @@ Seeds = dict[str, bytes]
 # ---- frames and conversations ----
 
 SETUP, REQUEST, RUN, STDIN, STDIN_END, CANCEL, FILE, DATA, END = range(1, 10)
-READY, STARTED, STDOUT, STDERR, RESULT, FAILED = range(10, 16)
+READY, STARTED, STDOUT, STDERR, RESULT, FAILED, REFUSED, DONE, REHEARSE, RESEED = range(10, 20)
 
 
 def frame(kind: int, payload: bytes = b"") -> bytes:
     return struct.pack("<B3xI", kind, len(payload)) + payload
 
 
-def file_frames(path: str, content: bytes, more: int = 0) -> bytes:
-    """An artifact, which says that it has `more` bytes than it has."""
-    announced = struct.pack("<Q", len(content) + more) + path.encode()
+def file_frames(path: str, content: bytes, more: int = 0, executable: int = 0) -> bytes:
+    """A file, which says that it has `more` bytes than it has."""
+    announced = struct.pack("<QB", len(content) + more, executable) + path.encode()
     data = frame(DATA, content) if content else b""
     return frame(FILE, announced) + data + frame(END)
 
@@ -45,6 +45,7 @@ def result(**changes: object) -> bytes:
         "term_signal": 0,
         "started": True,
         "timed_out": False,
+        "reseeded": True,
         "execute_us": 1234,
         **changes,
     }
@@ -60,13 +61,19 @@ def frames() -> Seeds:
         "nothing": b"",
         "empty": frame(STARTED),
         "files": TWO_FILES,
+        "programs": file_frames("a", b"x", 0, 1) + file_frames("b", b"x", 0, 2),
         "half": frame(STDOUT, b"x" * 300)[:200],
-        "unknown_type": b"\x10\0\0\0\0\0\0\0",
+        "unknown_type": b"\x14\0\0\0\0\0\0\0",
         "too_long": b"\x0c\0\0\0\1\0\1\0",
         "bad_paths": b"".join(
             file_frames(path, b"") for path in ("../a", "/a", "a//b", "a/./b", "a/")
         ),
-        "a_run": frame(SETUP, b"{}") + frame(REQUEST, b"{}") + TWO_FILES + frame(RUN),
+        "a_run": frame(SETUP, b"{}")
+        + frame(REHEARSE, b"s")
+        + frame(RESEED, bytes(32))
+        + frame(REQUEST, b"{}")
+        + TWO_FILES
+        + frame(RUN),
     }
     return {
         f"{name}_{pieces}": bytes([pieces]) + stream
@@ -76,42 +83,82 @@ def frames() -> Seeds:
 
 
 def conversation() -> Seeds:
-    with_artifacts, out_of_time, noisy = 1, 2, 4
-    ready, started = frame(READY), frame(STARTED)
+    with_artifacts, out_of_time, noisy, template, images_workdir = 1, 2, 4, 8, 16
+    ready, started, done = frame(READY), frame(STARTED), frame(DONE)
     output = frame(STDOUT, b"hello\n") + frame(STDERR, b"a warning\n")
+    # What a guest says of a run.
     said = {
         "plain": (0, started + output + result()),
-        "artifacts": (with_artifacts, started + TWO_FILES + result(left_out="1 not readable")),
+        "artifacts": (with_artifacts, started + result() + TWO_FILES + frame(DONE, b"1 left out")),
+        "no_artifacts": (with_artifacts, started + result() + done),
         "killed": (0, started + result(exit_code=137, term_signal=9, timed_out=True)),
         "out_of_range": (0, started + result(exit_code=256)),
         "lacking": (0, started + result(execute_us=None)),
+        "never_begun": (with_artifacts, result(started=False, exit_code=124) + TWO_FILES + done),
+        "begun_or_not": (0, result()),
+        "not_reseeded": (0, started + result(reseeded=False)),
         "much_output": (0, started + frame(STDOUT, b"x" * 200) + result()),
-        "less": (with_artifacts, started + file_frames("a", b"x", 1) + result()),
-        "more": (with_artifacts, started + file_frames("a", b"xx", -1) + result()),
+        "less": (with_artifacts, started + result() + file_frames("a", b"x", 1) + done),
+        "more": (with_artifacts, started + result() + file_frames("a", b"xx", -1) + done),
         "much": (
             with_artifacts,
-            started + file_frames("a", b"x" * 60) + file_frames("b", b"x" * 60) + result(),
+            started + result() + file_frames("a", b"x" * 60) + file_frames("b", b"x" * 60) + done,
         ),
         "many": (
             with_artifacts,
-            started + b"".join(file_frames(name, b"") for name in "abcde") + result(),
+            started + result() + b"".join(file_frames(name, b"") for name in "abcde") + done,
         ),
         "failed": (noisy, frame(FAILED, b"no memory")),
-        "broken_off": (noisy | with_artifacts, started + output + TWO_FILES[:30]),
-        "too_late": (out_of_time | with_artifacts, started + output + TWO_FILES[:40]),
-        "twice": (with_artifacts, started + TWO_FILES + TWO_FILES + result()),
+        "refused": (0, frame(REFUSED, b"workdir is none")),
+        "images_workdir": (images_workdir, frame(REFUSED, b"workdir is none")),
+        "broken_off": (noisy | with_artifacts, started + output + result() + TWO_FILES[:30]),
+        "too_late": (out_of_time | with_artifacts, started + output + result() + TWO_FILES[:40]),
+        "no_result": (out_of_time | with_artifacts, started + output),
+        "done_within": (
+            with_artifacts,
+            started + result() + frame(FILE, struct.pack("<QB", 1, 0) + b"a") + done,
+        ),
+        "twice": (with_artifacts, started + result() + TWO_FILES + TWO_FILES + done),
         "in_the_way": (
             with_artifacts,
-            started + file_frames("a", b"") + file_frames("a/b", b"") + result(),
+            started + result() + file_frames("a", b"") + file_frames("a/b", b"") + done,
         ),
-        "climbing": (with_artifacts, started + file_frames("../a", b"x") + result()),
+        "climbing": (with_artifacts, started + result() + file_frames("../a", b"x") + done),
+        "too_early": (with_artifacts, started + TWO_FILES + result() + done),
         "silent": (noisy, b""),
     }
-    seeds = {
-        name: bytes([flags, len(name), len(ready)]) + ready + words
-        for name, (flags, words) in said.items()
+
+    def words(flags: int, name: str, boot: bytes, rehearsal: bytes, run: bytes) -> bytes:
+        return bytes([flags, len(name), len(boot), len(rehearsal)]) + boot + rehearsal + run
+
+    sentence = frame(FAILED, b"no python")
+    return {
+        **{name: words(flags, name, ready, b"", run) for name, (flags, run) in said.items()},
+        "only_the_run": words(0, "", b"", b"", started + output + result()),
+        "copy": words(0, "", b"", ready, started + output + result()),
+        "template": words(template, "", ready, ready, b""),
+        "no_boot": words(0, "", sentence, b"", b""),
+        "no_rehearsal": words(template, "", ready, sentence, b""),
+        "early_start": words(0, "", ready + started, b"", result()),
     }
-    return {**seeds, "only_the_run": bytes([0, 0, 0]) + started + output + result()}
+
+
+# ---- QEMU's monitor ----
+
+
+def qmp() -> Seeds:
+    greeting = b'{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}}}\r\n'
+    answers = b'{"return": {}}\r\n' * 2
+    event = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "STOP"}\r\n'
+    said = {
+        "answers": greeting + answers + event,
+        "refusal": greeting + b'{"error": {"class": "GenericError", "desc": "no such file"}}\r\n',
+        "odd_refusal": b'{"error": 5}\n{"error": {"desc": null}}\n',
+        "no_json": answers + b"Segmentation fault\n",
+        "other_json": b'[]\n[{"return": {}}]\n{"return": 1, "error": null}\n',
+        "half_a_line": answers[:20],
+    }
+    return {f"{name}_{n}": bytes([n]) + words for name, words in said.items() for n in (0, 7)}
 
 
 # ---- JSON ----
@@ -120,28 +167,32 @@ def conversation() -> Seeds:
 def requests() -> Seeds:
     setup: dict[str, object] = {"env": ["PATH=/usr/bin", "LANG=C.UTF-8"], "user": "1000:100"}
     setup["python"] = "/usr/bin/python3"
+    usual: dict[str, object] = {
+        "timeout_ms": 30000,
+        "max_processes": 4096,
+        "clock_ns": 1750000000000000000,
+    }
     request: dict[str, object] = {
+        **usual,
         "python_args": ["-u"],
         "args": ["first", ""],
         "env": ["A=1", "NAME=value"],
         "expect": ["out/**", "*.txt"],
-        "workdir": "/work",
-        "timeout_ms": 30000,
+        "workdir": "/srv",
         "max_artifact_bytes": 1 << 28,
         "max_artifacts": 1000,
-        "max_processes": 4096,
-        "max_disk_bytes": 0,
-        "clock_ns": 1750000000000000000,
-        "seed": "0123456789abcdef" * 4,
+        "max_disk_bytes": 1 << 20,
     }
     cases: dict[str, tuple[int, dict[str, object]]] = {
         "setup": (1, setup),
+        "template": (1, {**setup, "warm": True}),
         "setup_without_user": (1, {"env": []}),
+        "usual": (0, usual),
         "request": (0, request),
         "cold": (0, {**request, "python_args": ["-I", "-X", "utf8"]}),
         "cold_by_env": (0, {**request, "env": ["PYTHONPATH=/x", "LD_PRELOAD=y"]}),
         "not_all_strings": (0, {**request, "env": ["A=1", 2, "B=3"]}),
-        "bad_seed": (0, {**request, "seed": "xy" * 32}),
+        "no_list": (0, {**usual, "args": "x"}),
         "negative": (0, {**request, "timeout_ms": -1}),
         "relative": (0, {**request, "workdir": "work"}),
     }
@@ -237,6 +288,50 @@ def cache_entries() -> Seeds:
         "cut": text + super_block[:50],
         "half_a_json": text[:60],
         "without_config": json.dumps({**entry, "config": None}).encode() + b"\0" + super_block,
+    }
+
+
+def templates() -> Seeds:
+    state_identity, state_digest, memory_identity, memory_digest, age = 1, 2, 4, 8, 16
+    all_true = 31
+    a_file, a_link, a_fifo, a_directory = range(4)
+    part = {"size_bytes": 6, "identity": "1 2 3", "sha256": "0" * 64}
+    entry = {
+        "engine": "qemu",
+        "accelerator": "tcg",
+        "image": f"localhost/flashvm:python-basic@{DIGEST}",
+        "memory_mb": 512,
+        "cpus": 1,
+        "made_at": 60,
+        "memory": part,
+        "state": part,
+    }
+
+    def files(
+        flags: int, entry: object, json_is: int = 0, state: int = 0, memory: int = 0
+    ) -> bytes:
+        kinds = json_is | state << 2 | memory << 4
+        return bytes([flags, kinds]) + json.dumps(entry).encode() + b"\0\5statememory"
+
+    return {
+        "complete": files(all_true, entry),
+        "another_identity": files(all_true & ~memory_identity, entry),
+        "another_digest": files(all_true & ~memory_digest, entry),
+        "another_memory": files(state_identity | state_digest | age, entry),
+        "another_state": files(all_true & ~state_digest, entry),
+        "copied": files(all_true & ~state_identity & ~memory_identity, entry),
+        "too_old": files(all_true, {**entry, "made_at": 90000}),
+        "of_the_future": files(all_true, {**entry, "made_at": -1}),
+        "long_ago": files(all_true & ~age, {**entry, "made_at": -(2**63)}),
+        "without_state": files(all_true, {**entry, "state": None}),
+        "without_name": files(all_true, {**entry, "image": None}),
+        "half_a_json": files(all_true, entry)[:60],
+        "json_link": files(all_true, entry, a_link),
+        "json_directory": files(all_true, entry, a_directory),
+        "state_link": files(all_true, entry, a_file, a_link),
+        "memory_link": files(all_true, entry, a_file, a_file, a_link),
+        "fifos": files(all_true, entry, a_file, a_fifo, a_fifo),
+        "directories": files(all_true, entry, a_file, a_directory, a_directory),
     }
 
 
@@ -383,8 +478,8 @@ def text() -> Seeds:
 
 def main() -> None:
     directory = pathlib.Path(sys.argv[1])
-    makers = (frames, conversation, requests, oci, cache_entries, layers, tars, globs, text)
-    for maker in makers:
+    makers = (frames, conversation, qmp, requests, oci, cache_entries, templates, layers, tars)
+    for maker in (*makers, globs, text):
         target = directory / maker.__name__
         target.mkdir(parents=True, exist_ok=True)
         for name, data in maker().items():

@@ -21,12 +21,15 @@ void inmate_start(struct inmate *inmate, struct fvm_vm_program program)
     inmate->alive_fd = alive[0];
 }
 
-void inmate_start_shell(struct inmate *inmate, const char *command, const char *scratch_dir)
+void inmate_start_shell(struct inmate *inmate, const char *command, const char *guarded)
 {
+    struct flashvm_error error = {0};
+
     inmate_start(inmate, (struct fvm_vm_program){
                              .argv = (const char *const[]){"/bin/sh", "-c", command, NULL},
-                             .scratch_dir = scratch_dir,
                          });
+    if (guarded)
+        assert_success(fvm_vm_guard(&inmate->vm, guarded, &error), &error);
 }
 
 bool happens(int fd)

@@ -12,11 +12,12 @@
 /* A program in a jail. */
 struct inmate {
     struct fvm_vm vm;
-    int alive_fd; /* at its end when the program has ended: it holds the other end as number 5 */
+    int alive_fd; /* at its end when the program has ended: it holds the other end as number 6 */
 };
 
 void inmate_start(struct inmate *inmate, struct fvm_vm_program program);
-void inmate_start_shell(struct inmate *inmate, const char *command, const char *scratch_dir);
+/* @guarded: a directory for fvm_vm_guard(); NULL: none. */
+void inmate_start_shell(struct inmate *inmate, const char *command, const char *guarded);
 
 /* Wait until there is something to read, or an end. Return: false after 20 s. */
 bool happens(int fd);

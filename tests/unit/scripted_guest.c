@@ -12,6 +12,7 @@
 
 /* ---- the host's side ------------------------------------------------------------------------- */
 
+const char *const everything[] = {"**", NULL};
 static const char *const no_strings[] = {NULL};
 static const char *const unbuffered[] = {"-u", NULL};
 
@@ -23,16 +24,32 @@ static void connect_ends(int ends[2], int *ret_host, int *ret_guest)
     *ret_guest = ends[1];
 }
 
+/* All that it says is bad news, but for its end. */
+static int take_news(struct fvm_vm *vm, struct flashvm_error *error)
+{
+    char news[100];
+    ssize_t size = read(vm->monitor_fd, news, sizeof news);
+
+    if (size > 0)
+        return fvm_fail(error, FLASHVM_GUEST_FAILED, "%.*s", (int)size, news);
+    return size == 0;
+}
+
+static const struct fvm_engine scripted_engine = {.name = "scripted", .take_news = take_news};
+
 static void make_vm(struct fvm_vm *vm, struct guest *guest)
 {
-    int channel[2], control[2], console[2], log[2];
+    int channel[2], control[2], monitor[2], console[2], log[2];
 
+    vm->engine = &scripted_engine;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, monitor), 0);
     assert_int_equal(pipe2(console, O_CLOEXEC), 0);
     assert_int_equal(pipe2(log, O_CLOEXEC), 0);
     connect_ends(channel, &vm->channel_fd, &guest->channel_fd);
     connect_ends(control, &vm->control_fd, &guest->control_fd);
+    connect_ends(monitor, &vm->monitor_fd, &guest->monitor_fd);
     connect_ends(console, &vm->console_fd, &guest->console_fd);
     connect_ends(log, &vm->log_fd, &guest->log_fd);
 }
@@ -61,7 +78,7 @@ int talk_setup(void **state)
         .max_artifacts = 3,
         .max_processes = 100,
         .stdin_fd = -1,
-        .interrupt_fd = -1,
+        .caller = FVM_CALLER_NONE,
         .code = "pass",
         .code_size = 4,
     };
@@ -83,7 +100,9 @@ static void close_all(int *fds[], size_t count)
 
 static void close_host(struct fvm_vm *vm)
 {
-    close_all((int *[]){&vm->channel_fd, &vm->control_fd, &vm->console_fd, &vm->log_fd}, 4);
+    close_all(
+        (int *[]){&vm->channel_fd, &vm->control_fd, &vm->console_fd, &vm->log_fd, &vm->monitor_fd},
+        5);
     fvm_buffer_finish(&vm->console);
     fvm_buffer_finish(&vm->log);
 }
@@ -96,6 +115,8 @@ int talk_teardown(void **state)
     guest_die(&talk->guest);
     fvm_frame_decoder_finish(&talk->guest.decoder);
     fvm_buffer_finish(&talk->guest.setup);
+    fvm_buffer_finish(&talk->guest.reseed);
+    fvm_buffer_finish(&talk->guest.rehearsal);
     fvm_buffer_finish(&talk->guest.request);
     fvm_buffer_finish(&talk->guest.input);
     for (size_t i = 0; i < GUEST_FILES_MAX; i++)
@@ -115,9 +136,10 @@ static void *follow_script(void *data)
     return NULL;
 }
 
-/* @image: NULL for a run. */
-static int talk_with(struct talk *talk, void (*script)(struct guest *guest),
-                     const struct fvm_image *image)
+/* The host's side of each kind of conversation. Return: what the host's call returns. */
+typedef int converse(struct talk *talk);
+
+static int talk_with(struct talk *talk, void (*script)(struct guest *guest), converse *host)
 {
     uint64_t begin = fvm_now_us();
     pthread_t thread;
@@ -126,15 +148,14 @@ static int talk_with(struct talk *talk, void (*script)(struct guest *guest),
     talk->guest.script = script;
     talk->guest.host = pthread_self();
     assert_int_equal(pthread_create(&thread, NULL, follow_script, &talk->guest), 0);
-    outcome = image ? fvm_conversation_boot(&talk->vm, image, &talk->spec, &talk->error)
-                    : fvm_conversation_run(&talk->vm, &talk->spec, talk->result, &talk->error);
+    outcome = host(talk);
     talk->elapsed_us = fvm_now_us() - begin;
     close_host(&talk->vm); /* so that the guest ends, whatever it waits for */
     assert_int_equal(pthread_join(thread, NULL), 0);
     return outcome;
 }
 
-int talk_boot(struct talk *talk, void (*script)(struct guest *guest))
+static int boot(struct talk *talk)
 {
     const struct fvm_image image = {
         .reference = (char *)"test:image",
@@ -142,12 +163,43 @@ int talk_boot(struct talk *talk, void (*script)(struct guest *guest))
         .config = {.env = (char *[]){(char *)"PATH=/bin", NULL}, .user = (char *)"1000:100"},
     };
 
-    return talk_with(talk, script, &image);
+    return fvm_conversation_boot(&talk->vm, &image, talk->warm, talk->spec.boot_timeout_ms,
+                                 &talk->spec.caller, &talk->error);
+}
+
+int talk_boot(struct talk *talk, void (*script)(struct guest *guest))
+{
+    return talk_with(talk, script, boot);
+}
+
+static int rehearse_as_a_template(struct talk *talk)
+{
+    return fvm_conversation_rehearse(&talk->vm, FVM_REHEARSAL_OF_A_TEMPLATE,
+                                     talk->spec.boot_timeout_ms, &talk->spec.caller, &talk->error);
+}
+
+static int rehearse_as_a_copy(struct talk *talk)
+{
+    return fvm_conversation_rehearse(&talk->vm, FVM_REHEARSAL_OF_A_COPY, talk->spec.boot_timeout_ms,
+                                     &talk->spec.caller, &talk->error);
+}
+
+int talk_rehearse(struct talk *talk, enum fvm_rehearsal kind, void (*script)(struct guest *guest))
+{
+    return talk_with(talk, script,
+                     kind == FVM_REHEARSAL_OF_A_TEMPLATE ? rehearse_as_a_template
+                                                         : rehearse_as_a_copy);
+}
+
+static int run(struct talk *talk)
+{
+    return fvm_conversation_run(&talk->vm, &talk->spec, !talk->was_reseeded, talk->result,
+                                &talk->error);
 }
 
 int talk_run(struct talk *talk, void (*script)(struct guest *guest))
 {
-    return talk_with(talk, script, NULL);
+    return talk_with(talk, script, run);
 }
 
 const struct flashvm_result *talk_result(struct talk *talk, void (*script)(struct guest *guest))
@@ -185,7 +237,7 @@ static void take_file(struct guest *guest, const struct fvm_frame *frame)
     if (guest->file_count == GUEST_FILES_MAX)
         return;
     if (frame->type == FVM_FRAME_FILE)
-        fvm_frame_parse_file(frame, &file->size, file->path);
+        fvm_frame_parse_file(frame, &file->size, &file->executable, file->path);
     else if (frame->type == FVM_FRAME_FILE_DATA)
         fvm_buffer_append(&file->data, frame->payload, frame->size);
     else
@@ -196,7 +248,13 @@ static void take(struct guest *guest, const struct fvm_frame *frame)
 {
     if (frame->type == FVM_FRAME_SETUP)
         fvm_buffer_append(&guest->setup, frame->payload, frame->size);
-    else if (frame->type == FVM_FRAME_REQUEST)
+    else if (frame->type == FVM_FRAME_RESEED) {
+        fvm_buffer_append(&guest->reseed, frame->payload, frame->size);
+        guest->reseeds++;
+    } else if (frame->type == FVM_FRAME_REHEARSE) {
+        fvm_buffer_append(&guest->rehearsal, frame->payload, frame->size);
+        guest->rehearsals++;
+    } else if (frame->type == FVM_FRAME_REQUEST)
         fvm_buffer_append(&guest->request, frame->payload, frame->size);
     else if (frame->type >= FVM_FRAME_FILE && frame->type <= FVM_FRAME_FILE_END)
         take_file(guest, frame);
@@ -232,11 +290,18 @@ void guest_start(struct guest *guest)
         guest_send(guest, FVM_FRAME_STARTED, NULL, 0);
 }
 
+void guest_start_and_end(struct guest *guest)
+{
+    guest_start(guest);
+    guest_say(guest, FVM_FRAME_RESULT, GOOD_RESULT);
+}
+
 bool guest_begin_file(struct guest *guest, const char *path, uint64_t size)
 {
-    char payload[8 + FVM_FILE_PATH_MAX];
+    char payload[FVM_FILE_PAYLOAD_MAX];
 
-    return guest_send(guest, FVM_FRAME_FILE, payload, fvm_frame_format_file(size, path, payload));
+    return guest_send(guest, FVM_FRAME_FILE, payload,
+                      fvm_frame_format_file(size, false, path, payload));
 }
 
 void guest_send_file(struct guest *guest, const char *path, const char *text)
@@ -263,6 +328,7 @@ void guest_wait_for_the_end(struct guest *guest)
 
 void guest_die(struct guest *guest)
 {
-    close_all((int *[]){&guest->channel_fd, &guest->control_fd, &guest->console_fd, &guest->log_fd},
-              4);
+    close_all((int *[]){&guest->channel_fd, &guest->control_fd, &guest->console_fd, &guest->log_fd,
+                        &guest->monitor_fd},
+              5);
 }

@@ -44,6 +44,7 @@ static int teardown(void **state)
     close(fixture->directory);
     close(fixture->channel.fd);
     fvm_frame_decoder_finish(&fixture->channel.decoder);
+    fvm_buffer_finish(&fixture->channel.outgoing);
     fvm_buffer_finish(&fixture->names);
     free(fixture->left_out);
     remove_own_tmpdir(fixture->tmpdir);
@@ -73,15 +74,17 @@ static void take_frames(struct fixture *fixture)
     ssize_t size;
     int outcome = 0;
 
+    channel_flush(&fixture->channel);
     assert_int_equal(lseek(fixture->channel.fd, 0, SEEK_SET), 0);
     while ((size = read(fixture->channel.fd, chunk, sizeof chunk)) > 0) {
         fvm_frame_decoder_feed(&fixture->channel.decoder, chunk, (size_t)size);
         while ((outcome = fvm_frame_decoder_next(&fixture->channel.decoder, &frame)) > 0) {
             char path[FVM_FILE_PATH_MAX + 1];
             uint64_t file_size;
+            bool executable;
 
             if (frame.type == FVM_FRAME_FILE) {
-                assert_int_equal(fvm_frame_parse_file(&frame, &file_size, path), 0);
+                assert_int_equal(fvm_frame_parse_file(&frame, &file_size, &executable, path), 0);
                 fvm_buffer_append(&fixture->names, path, strlen(path));
                 fvm_buffer_append(&fixture->names, "=", 1);
             } else if (frame.type == FVM_FRAME_FILE_DATA) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The cache: where it is, whose it is, and that an entry is made once, whole, or again. */
 #include "assertions.h"
+#include "damage.h"
 #include "image_fixture.h"
 
 #include <dirent.h>
@@ -15,9 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cache.h"
 #include "base/cleanup.h"
 #include "base/files.h"
-#include "image/cache.h"
 #include "image/image.h"
 
 /* ---- the directory --------------------------------------------------------------------------- */
@@ -129,6 +130,7 @@ static void a_directory_of_another_user_is_refused(void **state)
     char *path = NULL;
 
     assert_int_equal(fvm_cache_open(directory, &path, &fixture->error), -1);
+    assert_non_null(strstr(fixture->error.message, "name another by FLASHVM_CACHE_DIR"));
     assert_error(fixture, FLASHVM_CACHE_UNSAFE, expected);
     assert_null(path);
 }
@@ -174,6 +176,18 @@ static void a_part_that_others_may_write_is_refused(void **state)
     assert_error(fixture, FLASHVM_CACHE_UNSAFE, "it is not a directory");
 }
 
+static void a_place_that_cannot_be_made_is_said_with_the_remedy(void **state)
+{
+    struct fixture *fixture = *state;
+    cleanup_free char *inside = fvm_format("%s/inside", fixture->cache);
+    char *path = NULL;
+
+    write_text(fixture->cache, "");
+    assert_int_equal(fvm_cache_open(inside, &path, &fixture->error), -1);
+    assert_error(fixture, FLASHVM_IO,
+                 "no place for the cache (FLASHVM_CACHE_DIR can name a directory for it): ");
+}
+
 static void a_file_in_its_place_is_said(void **state)
 {
     struct fixture *fixture = *state;
@@ -181,6 +195,7 @@ static void a_file_in_its_place_is_said(void **state)
 
     write_text(fixture->cache, "");
     assert_int_equal(fvm_cache_open(fixture->cache, &path, &fixture->error), -1);
+    assert_non_null(strstr(fixture->error.message, "name another place by FLASHVM_CACHE_DIR"));
     assert_error(fixture, FLASHVM_CACHE_UNSAFE, "it is not a directory");
 }
 
@@ -219,8 +234,11 @@ static void count_stage(void *data, const char *stage)
 
 static int prepare(struct fixture *fixture, struct stages *stages, struct fvm_image *ret_image)
 {
-    return fvm_image_prepare(fixture->data_dir, fixture->cache, NULL, count_stage, stages,
-                             ret_image, &fixture->error);
+    struct fvm_caller caller = {
+        .progress = count_stage, .progress_data = stages, .interrupt_fd = -1};
+
+    return fvm_image_prepare(fixture->data_dir, fixture->cache, NULL, &caller, ret_image,
+                             &fixture->error);
 }
 
 /* Prepare it, look at it, give it back. Return: how often it was unpacked. */
@@ -306,11 +324,12 @@ static void a_missing_image_names_directory_and_remedy(void **state)
 {
     struct fixture *fixture = *state;
     cleanup_free char *data_dir = fvm_format("%s/nowhere", fixture->dir);
+    struct fvm_caller caller = FVM_CALLER_NONE;
     struct fvm_image image;
 
     add_image(fixture);
     assert_int_equal(
-        fvm_image_prepare(data_dir, fixture->cache, NULL, NULL, NULL, &image, &fixture->error), -1);
+        fvm_image_prepare(data_dir, fixture->cache, NULL, &caller, &image, &fixture->error), -1);
     assert_non_null(strstr(fixture->error.message, "make guest"));
     assert_error(fixture, FLASHVM_NOT_FOUND, "nowhere/oci");
     assert_false(fvm_image_is_cached(data_dir, fixture->cache));
@@ -347,111 +366,6 @@ static void a_damaged_image_leaves_no_entry(void **state)
 }
 
 /* ---- damage ---------------------------------------------------------------------------------- */
-
-/* The files are read-only, for their owner too. */
-static int open_read_only_file(const char *path)
-{
-    int fd;
-
-    assert_int_equal(chmod(path, 0644), 0);
-    fd = open(path, O_RDWR | O_CLOEXEC);
-    assert_true(fd >= 0);
-    assert_int_equal(fchmod(fd, 0444), 0);
-    return fd;
-}
-
-static void resize(const char *path, off_t change)
-{
-    cleanup_close int fd = open_read_only_file(path);
-    struct stat status;
-
-    assert_int_equal(fstat(fd, &status), 0);
-    assert_int_equal(ftruncate(fd, status.st_size + change), 0);
-}
-
-static void shorten(const char *path)
-{
-    resize(path, -10);
-}
-
-static void lengthen(const char *path)
-{
-    resize(path, 4096);
-}
-
-static void wipe_start(const char *path)
-{
-    cleanup_close int fd = open_read_only_file(path);
-
-    assert_int_equal(pwrite(fd, "\0\0\0\0\0\0\0\0", 8, 0), 8);
-}
-
-static void make_writable(const char *path)
-{
-    assert_int_equal(chmod(path, 0666), 0);
-}
-
-static void give_away(const char *path)
-{
-    if (geteuid() == 0)
-        assert_int_equal(chown(path, 65534, 65534), 0);
-    else
-        assert_int_equal(unlink(path), 0);
-}
-
-static void remove_file(const char *path)
-{
-    assert_int_equal(unlink(path), 0);
-}
-
-static void replace_by_symlink(const char *path)
-{
-    cleanup_free char *aside = fvm_format("%s-aside", path);
-
-    assert_int_equal(rename(path, aside), 0);
-    assert_int_equal(symlink(aside, path), 0);
-}
-
-static void replace_by_text(const char *path)
-{
-    assert_int_equal(unlink(path), 0);
-    write_text(path, "not JSON, nor squashfs");
-}
-
-static void replace_by_fifo(const char *path)
-{
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(mkfifo(path, 0600), 0);
-}
-
-/* As a bad disk or a bad program would do it; times that can be set are as before. */
-static void change_one_byte(const char *path)
-{
-    cleanup_close int fd = open_read_only_file(path);
-    struct stat before;
-    char byte;
-
-    assert_int_equal(fstat(fd, &before), 0);
-    assert_int_equal(pread(fd, &byte, 1, before.st_size / 2), 1);
-    byte ^= 1;
-    assert_int_equal(pwrite(fd, &byte, 1, before.st_size / 2), 1);
-    assert_int_equal(futimens(fd, (struct timespec[]){before.st_atim, before.st_mtim}), 0);
-}
-
-static void wipe_a_page(const char *path)
-{
-    cleanup_close int fd = open_read_only_file(path);
-    char zeros[100] = {0};
-
-    assert_int_equal(pwrite(fd, zeros, sizeof zeros, 96), sizeof zeros); /* after the super block */
-}
-
-/* An entry that an earlier version made, or another program. */
-static void replace_by_empty_object(const char *path)
-{
-    assert_int_equal(unlink(path), 0);
-    write_text(path, "{}");
-}
 
 static void a_damaged_entry_is_made_again(void **state)
 {
@@ -518,20 +432,6 @@ static void a_directory_in_an_entrys_place_is_left_to_the_user(void **state)
         assert_int_equal(rmdir(path), 0);
         assert_int_equal(prepared_by_unpacking(fixture), 1);
     }
-}
-
-static void copy_file(const char *path)
-{
-    cleanup_free char *aside = fvm_format("%s-aside", path);
-    cleanup_free char *data = NULL;
-    cleanup_close int fd = -1;
-    size_t size;
-
-    assert_int_equal(fvm_read_file(path, SIZE_MAX, &data, &size, NULL), 0);
-    fd = open(aside, O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
-    assert_true(fd >= 0);
-    assert_int_equal(fvm_write_all(fd, data, size), 0);
-    assert_int_equal(rename(aside, path), 0);
 }
 
 static void forget_identity(const char *path)
@@ -648,8 +548,9 @@ static void a_killed_maker_leaves_nothing_that_harms(void **state)
     assert_int_equal(prepared_by_unpacking(fixture), 0);
 }
 
-static void note_waiting(void *data)
+static void note_waiting(void *data, const char *stage)
 {
+    assert_string_equal(stage, "waiting for the test");
     *(bool *)data = true;
 }
 
@@ -659,6 +560,8 @@ static void a_lock_is_given_back_by_dying(void **state)
     cleanup_close int directory_fd = -1;
     cleanup_close int lock_fd = -1;
     bool waited = false;
+    struct fvm_caller caller = {
+        .progress = note_waiting, .progress_data = &waited, .interrupt_fd = -1};
     char byte;
     int ready[2];
     pid_t child;
@@ -672,15 +575,16 @@ static void a_lock_is_given_back_by_dying(void **state)
     if (child == 0) {
         int fd;
 
-        if (fvm_cache_lock(directory_fd, "key", NULL, NULL, &fd, NULL) < 0 ||
+        if (fvm_cache_lock(directory_fd, "key", &caller, "", &fd, NULL) < 0 ||
             write(ready[1], "x", 1) != 1)
             _exit(1);
         usleep(50 * 1000); /* without giving it back */
         kill(getpid(), SIGKILL);
     }
     assert_int_equal(read(ready[0], &byte, 1), 1);
-    assert_int_equal(
-        fvm_cache_lock(directory_fd, "key", note_waiting, &waited, &lock_fd, &fixture->error), 0);
+    assert_int_equal(fvm_cache_lock(directory_fd, "key", &caller, "waiting for the test", &lock_fd,
+                                    &fixture->error),
+                     0);
     assert_true(waited);
     assert_int_equal(waitpid(child, NULL, 0), child);
     close(ready[0]);
@@ -696,6 +600,7 @@ int main(void)
         fixture_test(a_directory_of_another_user_is_refused),
         fixture_test(a_directory_that_others_may_write_is_refused),
         fixture_test(a_part_that_others_may_write_is_refused),
+        fixture_test(a_place_that_cannot_be_made_is_said_with_the_remedy),
         fixture_test(a_file_in_its_place_is_said),
         fixture_test(an_image_is_unpacked_once),
         fixture_test(a_cached_image_needs_no_blobs),

@@ -8,8 +8,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/cache.h"
 #include "base/cleanup.h"
-#include "image/cache.h"
 #include "image/image.h"
 #include "image/rootfs_cache.h"
 
@@ -43,9 +43,11 @@ static char *prepare(struct fixture *fixture, const char *image, bool *ret_unpac
 {
     struct fvm_image ready;
     int count = 0;
+    struct fvm_caller caller = {
+        .progress = count_unpacking, .progress_data = &count, .interrupt_fd = -1};
     char *name;
 
-    if (fvm_image_prepare(fixture->data_dir, fixture->cache, image, count_unpacking, &count, &ready,
+    if (fvm_image_prepare(fixture->data_dir, fixture->cache, image, &caller, &ready,
                           &fixture->error) < 0)
         fail_msg("%s: %s", image ? image : "NULL", fixture->error.message);
     name = fvm_image_full_name(&ready);
@@ -59,9 +61,10 @@ static char *prepare(struct fixture *fixture, const char *image, bool *ret_unpac
 static void assert_no_image(struct fixture *fixture, const char *image, enum flashvm_status status,
                             const char *part)
 {
+    struct fvm_caller caller = FVM_CALLER_NONE;
     struct fvm_image ready;
 
-    assert_int_equal(fvm_image_prepare(fixture->data_dir, fixture->cache, image, NULL, NULL, &ready,
+    assert_int_equal(fvm_image_prepare(fixture->data_dir, fixture->cache, image, &caller, &ready,
                                        &fixture->error),
                      -1);
     assert_error(fixture, status, part);
@@ -391,15 +394,19 @@ static void what_dead_makers_and_other_versions_left_goes_too(void **state)
     };
     struct fixture *fixture = *state;
     cleanup_free char *rootfs = fvm_format("%s/rootfs", fixture->cache);
+    uint64_t bytes = 0; /* on the disk */
 
     assert_int_equal(fvm_make_directories(rootfs, 0700, NULL), 0);
     for (size_t i = 0; i < LENGTH(left); i++) {
         cleanup_free char *path = fvm_format("%s/%s", rootfs, left[i]);
+        struct stat status;
 
         write_text(path, "12345");
+        assert_int_equal(stat(path, &status), 0);
+        bytes += (uint64_t)status.st_blocks * 512;
     }
     assert_int_equal(count_images(fixture), 0);
-    assert_int_equal(clear(fixture), 5 * LENGTH(left));
+    assert_int_equal(clear(fixture), bytes);
     assert_int_equal(rmdir(rootfs), 0);
 }
 
@@ -444,7 +451,7 @@ static void a_symlink_in_the_place_of_the_directory_is_not_followed(void **state
     cleanup_free char *rootfs = fvm_format("%s/rootfs", fixture->cache);
     cleanup_free char *elsewhere = fvm_format("%s/elsewhere", fixture->dir);
     cleanup_free char *file = fvm_format("%s/" NO_HEX "-v2.json", elsewhere);
-    uint64_t freed;
+    uint64_t freed = 0;
 
     assert_int_equal(fvm_make_directories(elsewhere, 0700, NULL), 0);
     assert_int_equal(fvm_make_directories(fixture->cache, 0700, NULL), 0);
@@ -459,10 +466,11 @@ static void an_image_in_use_survives_by_its_descriptor(void **state)
 {
     struct fixture *fixture = *state;
     __attribute__((cleanup(fvm_image_finish))) struct fvm_image image = {.rootfs_fd = -1};
+    struct fvm_caller caller = FVM_CALLER_NONE;
     char magic[4];
 
     add_image(fixture);
-    assert_int_equal(fvm_image_prepare(fixture->data_dir, fixture->cache, NULL, NULL, NULL, &image,
+    assert_int_equal(fvm_image_prepare(fixture->data_dir, fixture->cache, NULL, &caller, &image,
                                        &fixture->error),
                      0);
     clear(fixture);
@@ -478,14 +486,15 @@ static void what_a_living_maker_holds_is_left(void **state)
     struct fixture *fixture = *state;
     cleanup_rootfs_cache struct fvm_rootfs_cache cache = {.fd = -1};
     cleanup_free char *name = NULL;
+    struct fvm_caller caller = FVM_CALLER_NONE;
     int lock_fd;
 
     add_image(fixture);
     name = prepare(fixture, NULL, NULL);
     assert_int_equal(fvm_rootfs_cache_open(fixture->cache, false, &cache, &fixture->error), 0);
-    assert_int_equal(fvm_rootfs_cache_lock(&cache, strrchr(name, '@') + 1, NULL, NULL, &lock_fd,
-                                           &fixture->error),
-                     0);
+    assert_int_equal(
+        fvm_rootfs_cache_lock(&cache, strrchr(name, '@') + 1, &caller, &lock_fd, &fixture->error),
+        0);
     assert_int_equal(clear(fixture), 0);
     assert_int_equal(count_images(fixture), 1);
     close(lock_fd);
@@ -514,11 +523,12 @@ static void a_lock_that_was_removed_is_not_held(void **state)
     assert_true(waiter >= 0);
     if (waiter ==
         0) { /* waits for the file that is about to be removed, and must take the new one */
+        struct fvm_caller caller = FVM_CALLER_NONE;
         int fd;
 
         close(first); /* a copy of the parent's would keep it locked */
         if (write(ready[1], "x", 1) != 1 ||
-            fvm_cache_lock(directory_fd, "key", NULL, NULL, &fd, NULL) < 0)
+            fvm_cache_lock(directory_fd, "key", &caller, "", &fd, NULL) < 0)
             _exit(1);
         _exit(fvm_cache_try_lock(directory_fd, "key", &third, NULL) != 0);
     }
@@ -552,8 +562,9 @@ static void makers_and_clearers_do_not_disturb_each_other(void **state)
         if (children[i] > 0)
             continue;
         for (int round = 0; round < ROUNDS; round++) {
+            struct fvm_caller caller = FVM_CALLER_NONE;
             struct fvm_image image;
-            uint64_t freed;
+            uint64_t freed = 0;
             char magic[4];
 
             if (i >= MAKERS) {
@@ -561,7 +572,7 @@ static void makers_and_clearers_do_not_disturb_each_other(void **state)
                     _exit(2);
                 continue;
             }
-            if (fvm_image_prepare(fixture->data_dir, fixture->cache, NULL, NULL, NULL, &image,
+            if (fvm_image_prepare(fixture->data_dir, fixture->cache, NULL, &caller, &image,
                                   &fixture->error) < 0) {
                 print_message("%s\n", fixture->error.message);
                 _exit(3);

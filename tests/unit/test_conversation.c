@@ -1,97 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A conversation with a guest that means well, whatever happens to it: results, endings, deadlines.
- */
+/* A run in a guest that means well, whatever happens to it: results, endings, deadlines. */
 #include "scripted_guest.h"
-
-#include <fcntl.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
-
-/* ---- boot ------------------------------------------------------------------------------------ */
-
-static void come_up(struct guest *guest)
-{
-    if (guest_receive(guest, FVM_FRAME_SETUP))
-        guest_send(guest, FVM_FRAME_READY, NULL, 0);
-}
-
-static void a_guest_is_told_the_image_and_comes_up(void **state)
-{
-    struct talk *talk = *state;
-
-    assert_success(talk_boot(talk, come_up), &talk->error);
-    assert_string_equal(talk->guest.setup.data, "{\"env\":[\"PATH=/bin\"],\"user\":\"1000:100\","
-                                                "\"python\":\"/bin/python3\"}");
-}
-
-static void panic_at_boot(struct guest *guest)
-{
-    guest_print(guest->log_fd, "qemu: something odd\n");
-    guest_print(guest->console_fd, "Kernel panic - not syncing\n");
-    guest_die(guest);
-}
-
-static void a_guest_that_dies_at_boot_is_explained_by_its_console_and_log(void **state)
-{
-    struct talk *talk = *state;
-
-    assert_int_equal(talk_boot(talk, panic_at_boot), -1);
-    assert_non_null(strstr(talk->error.message, "--- the VM's process said ---\nqemu: something"));
-    assert_non_null(strstr(talk->error.message, "--- the end of the guest's console ---\nKernel"));
-    assert_failure(-1, &talk->error, FLASHVM_BOOT_FAILED, "the microVM ended before it was up");
-}
-
-static void print_much_and_die(struct guest *guest)
-{
-    guest_print(guest->console_fd, "the beginning\n");
-    for (int i = 0; i < 20000; i++)
-        guest_print(guest->console_fd, "0123456789");
-    guest_print(guest->console_fd, "\nthe end\n");
-    guest_die(guest);
-}
-
-static void an_error_has_no_more_than_the_end_of_the_console(void **state)
-{
-    struct talk *talk = *state;
-
-    assert_int_equal(talk_boot(talk, print_much_and_die), -1);
-    assert_non_null(strstr(talk->error.message, "0123456789\nthe end"));
-    assert_null(strstr(talk->error.message, "the beginning"));
-    assert_in_range(strlen(talk->error.message), 4096, 5000);
-}
-
-static void hang_at_boot(struct guest *guest)
-{
-    guest_print(guest->console_fd, "loading modules\n");
-    guest_wait_for_the_end(guest);
-}
-
-static void a_guest_that_hangs_at_boot_is_given_up(void **state)
-{
-    struct talk *talk = *state;
-
-    talk->spec.boot_timeout_ms = 150;
-    assert_int_equal(talk_boot(talk, hang_at_boot), -1);
-    assert_in_range(talk->elapsed_us, 150 * 1000, 10 * 1000000);
-    assert_non_null(strstr(talk->error.message, "loading modules"));
-    assert_failure(-1, &talk->error, FLASHVM_BOOT_FAILED, "not up after 0.15 seconds");
-}
-
-static void fail_at_boot(struct guest *guest)
-{
-    guest_say(guest, FVM_FRAME_FAILED, "/bin/python3 ended before it was ready, with exit code 1");
-    guest_wait_for_the_end(guest);
-}
-
-static void a_guest_may_say_why_it_does_not_come_up(void **state)
-{
-    struct talk *talk = *state;
-
-    assert_failure(
-        talk_boot(talk, fail_at_boot), &talk->error, FLASHVM_IMAGE_INVALID,
-        "the image test:image cannot run Python: /bin/python3 ended before it was ready");
-}
 
 /* ---- a run ----------------------------------------------------------------------------------- */
 
@@ -101,11 +13,9 @@ static void run_well(struct guest *guest)
     guest_send(guest, FVM_FRAME_STDOUT, "out \0\xff 1\n", 9);
     guest_say(guest, FVM_FRAME_STDERR, "err\n");
     guest_say(guest, FVM_FRAME_STDOUT, "out 2\n");
-    guest_send_file(guest, "out/a.txt", "hello");
     guest_say(guest, FVM_FRAME_RESULT,
               "{\"exit_code\":137,\"term_signal\":9,\"started\":true,\"timed_out\":false,"
-              "\"execute_us\":1234," RESULT_USAGE
-              ",\"left_out\":\"2 over the limit\",\"later\":1}");
+              "\"execute_us\":1234," RESULT_USAGE ",\"later\":1}");
 }
 
 static void a_run_gives_what_the_guest_sent(void **state)
@@ -127,15 +37,20 @@ static void a_run_gives_what_the_guest_sent(void **state)
     assert_int_equal(result->stdout_bytes, 15);
     assert_string_equal(result->stderr_data, "err\n");
     assert_int_equal(result->stderr_bytes, 4);
-    assert_int_equal(result->artifact_count, 1);
-    assert_string_equal(result->artifacts[0].guest_path, "out/a.txt");
-    assert_string_equal(result->artifacts_note, "2 over the limit");
+    assert_int_equal(result->artifact_count, 0);
+    assert_null(result->artifacts_note);
+    assert_true(result->reseeded && result->clock_set);
 }
 
 static void run_silently(struct guest *guest)
 {
-    guest_start(guest);
-    guest_say(guest, FVM_FRAME_RESULT, GOOD_RESULT);
+    guest_start_and_end(guest);
+}
+
+static void run_without_files(struct guest *guest)
+{
+    guest_start_and_end(guest);
+    guest_send(guest, FVM_FRAME_DONE, NULL, 0);
 }
 
 static void assert_request_string(const json_t *json, const char *name, const char *expected)
@@ -151,14 +66,15 @@ static void the_guest_is_told_all_of_the_run(void **state)
     struct talk *talk = *state;
     cleanup_json json_t *json = NULL;
 
+    talk->spec.python_args = (const char *const[]){"-O", "-u", NULL};
     talk->spec.env = (const char *const[]){"NAME=é", NULL};
     talk->spec.expect = (const char *const[]){"out/*", NULL};
     talk->spec.workdir = "/tmp/x";
     talk->spec.args = (const char *const[]){"first", NULL};
     talk->spec.max_disk_bytes = 5 << 20;
-    assert_int_equal(talk_result(talk, run_silently)->stdout_size, 0);
+    assert_int_equal(talk_result(talk, run_without_files)->stdout_size, 0);
     json = json_loads(talk->guest.request.data, 0, NULL);
-    assert_request_string(json, "python_args", "-u");
+    assert_request_string(json, "python_args", "-O");
     assert_request_string(json, "args", "first");
     assert_request_string(json, "env", "NAME=é");
     assert_request_string(json, "expect", "out/*");
@@ -169,10 +85,62 @@ static void the_guest_is_told_all_of_the_run(void **state)
     assert_int_equal(json_integer_value(json_object_get(json, "max_processes")), 100);
     assert_int_equal(json_integer_value(json_object_get(json, "max_disk_bytes")), 5 << 20);
     assert_true(json_integer_value(json_object_get(json, "clock_ns")) > 1600000000000000000);
-    assert_int_equal(json_string_length(json_object_get(json, "seed")), 64);
     assert_true(talk->guest.run && talk->guest.stdin_ended);
     assert_string_equal(talk->guest.files[0].path, "main.py");
     assert_string_equal(talk->guest.files[0].data.data, "pass");
+}
+
+/* Reading it takes an emulated guest long. */
+static void what_is_as_usual_the_guest_is_not_told(void **state)
+{
+    static const char *const told[] = {"timeout_ms", "max_processes", "clock_ns"};
+    struct talk *talk = *state;
+    cleanup_json json_t *json = NULL;
+
+    talk_result(talk, run_silently);
+    json = json_loads(talk->guest.request.data, 0, NULL);
+    for (size_t i = 0; i < LENGTH(told); i++)
+        assert_int_equal(json_object_del(json, told[i]), 0);
+    assert_int_equal(json_object_size(json), 0);
+}
+
+static void no_options_of_the_interpreter_are_not_as_usual(void **state)
+{
+    struct talk *talk = *state;
+    cleanup_json json_t *json = NULL;
+
+    talk->spec.python_args = (const char *const[]){NULL};
+    talk_result(talk, run_silently);
+    json = json_loads(talk->guest.request.data, 0, NULL);
+    assert_true(json_is_array(json_object_get(json, "python_args")));
+    assert_int_equal(json_array_size(json_object_get(json, "python_args")), 0);
+}
+
+static void look_what_comes_first(struct guest *guest)
+{
+    guest_receive(guest, FVM_FRAME_RESEED);
+    if (guest->request.size > 0 || guest->files[0].path[0])
+        guest_die(guest);
+    run_silently(guest);
+}
+
+static void a_guest_is_reseeded_before_its_run(void **state)
+{
+    struct talk *talk = *state;
+
+    talk_result(talk, look_what_comes_first);
+    assert_int_equal(talk->guest.reseeds, 1);
+    assert_int_equal(talk->guest.reseed.size, 32);
+}
+
+static void a_guest_that_was_reseeded_is_not_again(void **state)
+{
+    struct talk *talk = *state;
+
+    talk->was_reseeded = true;
+    talk_result(talk, run_silently);
+    assert_int_equal(talk->guest.reseeds, 0);
+    assert_true(talk->guest.run);
 }
 
 static void code_of_any_size_and_bytes_arrives(void **state)
@@ -234,7 +202,8 @@ static void run_out_of_memory(struct guest *guest)
     guest_start(guest);
     guest_say(guest, FVM_FRAME_RESULT,
               "{\"exit_code\":137,\"term_signal\":9,\"started\":true,\"timed_out\":false,"
-              "\"oom_killed\":true,\"execute_us\":1,\"cpu_time_us\":2,\"peak_memory_bytes\":3}");
+              "\"oom_killed\":true,\"reseeded\":true,\"execute_us\":1,\"cpu_time_us\":2,"
+              "\"peak_memory_bytes\":3}");
 }
 
 static void a_guest_may_say_that_memory_ended_the_run(void **state)
@@ -244,6 +213,41 @@ static void a_guest_may_say_that_memory_ended_the_run(void **state)
     assert_true(result->oom_killed);
     assert_string_equal(result->ended_by_limit, "memory");
     assert_int_equal(result->exit_code, 137);
+}
+
+static void end_before_the_start(struct guest *guest)
+{
+    guest_receive(guest, FVM_FRAME_STDIN_END);
+    guest_say(guest, FVM_FRAME_RESULT, RESULT_WITHOUT_START);
+}
+
+static void a_run_may_end_before_its_snippet_begins(void **state)
+{
+    const struct flashvm_result *result = talk_result(*state, end_before_the_start);
+
+    assert_false(result->started);
+    assert_true(result->timed_out);
+    assert_string_equal(result->ended_by_limit, "timeout");
+    assert_int_equal(result->exit_code, 124);
+    assert_int_equal(result->stdout_size, 0);
+}
+
+static void end_before_the_start_with_files(struct guest *guest)
+{
+    end_before_the_start(guest);
+    guest_send_file(guest, "given.txt", "given");
+    guest_send(guest, FVM_FRAME_DONE, NULL, 0);
+}
+
+static void a_run_that_never_began_may_have_artifacts(void **state)
+{
+    struct talk *talk = *state;
+    const struct flashvm_result *result;
+
+    talk->spec.expect = everything;
+    result = talk_result(talk, end_before_the_start_with_files);
+    assert_false(result->started);
+    assert_int_equal(result->artifact_count, 1);
 }
 
 /* ---- endings --------------------------------------------------------------------------------- */
@@ -339,6 +343,44 @@ static void a_guest_is_heard_though_it_did_not_listen(void **state)
                    "the guest cannot do the run: the disk is full");
 }
 
+/* ---- what the caller is told to change ------------------------------------------------------- */
+
+static void refuse_the_run(struct guest *guest)
+{
+    guest_receive(guest, FVM_FRAME_STDIN_END);
+    guest_say(guest, FVM_FRAME_REFUSED, guest->text);
+    guest_wait_for_the_end(guest);
+}
+
+static void assert_refused(void **state, bool workdir_is_images, const char *text,
+                           enum flashvm_status status, const char *message)
+{
+    struct talk *talk = *state;
+
+    talk->guest.text = text;
+    talk->spec.workdir_is_images = workdir_is_images;
+    assert_int_equal(talk_run(talk, refuse_the_run), -1);
+    assert_string_equal(talk->error.message, message);
+    assert_failure(-1, &talk->error, status, message);
+    talk_teardown(state);
+    talk_setup(state);
+}
+
+static void a_guest_may_say_what_the_caller_is_to_change(void **state)
+{
+    static const char workdir[] = "workdir is \"/main\", which the snippet's user cannot use";
+    static const char files[] = "files_in leave too little memory for the snippet; raise memory_mb";
+
+    assert_refused(state, false, workdir, FLASHVM_INVALID_ARGUMENT, workdir);
+    assert_refused(state, false, files, FLASHVM_INVALID_ARGUMENT, files);
+    assert_refused(state, true, files, FLASHVM_INVALID_ARGUMENT, files);
+    assert_refused(state, true, workdir, FLASHVM_IMAGE_INVALID,
+                   "the image's config is at fault, give a workdir of your own: "
+                   "workdir is \"/main\", which the snippet's user cannot use");
+    assert_refused(state, true, "", FLASHVM_GUEST_FAILED,
+                   "the guest does not keep to the protocol: it refuses without a reason");
+}
+
 /* ---- deadlines ------------------------------------------------------------------------------- */
 
 static void never_begin(struct guest *guest)
@@ -380,63 +422,20 @@ static void a_guest_that_stops_answering_times_out_with_its_output_so_far(void *
     assert_non_null(strstr(result->artifacts_note, "the guest stopped answering and was ended"));
 }
 
-static void stop_within_an_artifact(struct guest *guest)
-{
-    guest_start(guest);
-    guest_send_file(guest, "whole", "hello");
-    guest_begin_file(guest, "half", 10);
-    guest_say(guest, FVM_FRAME_FILE_DATA, "hello");
-    guest_wait_for_the_end(guest);
-}
-
-static void an_artifact_that_came_only_in_part_is_none(void **state)
-{
-    struct talk *talk = *state;
-    const struct flashvm_result *result;
-
-    talk->spec.grace_ms = 100; /* between two frames; the snippet has its 20 s */
-    result = talk_result(talk, stop_within_an_artifact);
-    assert_in_range(talk->elapsed_us, 0, 10 * 1000000);
-    assert_true(result->timed_out);
-    assert_int_equal(result->artifact_count, 1);
-    assert_string_equal(result->artifacts[0].guest_path, "whole");
-}
-
-static void send_an_artifact_slowly(struct guest *guest)
-{
-    guest_start(guest);
-    guest_begin_file(guest, "slow", 1000);
-    while (guest_say(guest, FVM_FRAME_FILE_DATA, "x"))
-        guest_wait_ms(10);
-}
-
-static void artifacts_may_take_long_but_not_for_ever(void **state)
-{
-    struct talk *talk = *state;
-    const struct flashvm_result *result;
-
-    talk->spec.timeout_ms = 50;
-    talk->spec.grace_ms = 100;
-    talk->spec.collect_timeout_ms = 200;
-    result = talk_result(talk, send_an_artifact_slowly);
-    assert_in_range(talk->elapsed_us, 350 * 1000, 5 * 1000000);
-    assert_true(result->timed_out);
-    assert_int_equal(result->artifact_count, 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        talk_test(a_guest_is_told_the_image_and_comes_up),
-        talk_test(a_guest_that_dies_at_boot_is_explained_by_its_console_and_log),
-        talk_test(an_error_has_no_more_than_the_end_of_the_console),
-        talk_test(a_guest_that_hangs_at_boot_is_given_up),
-        talk_test(a_guest_may_say_why_it_does_not_come_up),
         talk_test(a_run_gives_what_the_guest_sent),
         talk_test(the_guest_is_told_all_of_the_run),
+        talk_test(what_is_as_usual_the_guest_is_not_told),
+        talk_test(no_options_of_the_interpreter_are_not_as_usual),
+        talk_test(a_guest_is_reseeded_before_its_run),
+        talk_test(a_guest_that_was_reseeded_is_not_again),
         talk_test(code_of_any_size_and_bytes_arrives),
         talk_test(output_beyond_the_limit_is_counted_not_kept),
         talk_test(a_guest_may_say_that_memory_ended_the_run),
+        talk_test(a_run_may_end_before_its_snippet_begins),
+        talk_test(a_run_that_never_began_may_have_artifacts),
         talk_test(a_result_counts_though_the_vm_ends_right_after_it),
         talk_test(a_guest_that_dies_is_an_error_that_says_whether_the_snippet_had_begun),
         talk_test(a_guest_that_dies_in_the_snippet_is_explained_by_its_console),
@@ -444,10 +443,9 @@ int main(void)
         talk_test(the_end_of_the_vms_process_is_enough),
         talk_test(a_guest_may_say_why_it_cannot_do_the_run),
         talk_test(a_guest_is_heard_though_it_did_not_listen),
+        talk_test(a_guest_may_say_what_the_caller_is_to_change),
         talk_test(a_snippet_that_does_not_begin_is_an_error),
         talk_test(a_guest_that_stops_answering_times_out_with_its_output_so_far),
-        talk_test(an_artifact_that_came_only_in_part_is_none),
-        talk_test(artifacts_may_take_long_but_not_for_ever),
     };
 
     return cmocka_run_group_tests_name("conversation", tests, NULL, NULL);

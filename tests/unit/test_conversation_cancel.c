@@ -81,7 +81,7 @@ static void a_readable_descriptor_cancels(void **state)
 {
     struct talk *talk = *state;
 
-    talk->spec.interrupt_fd = interrupt_pipe[0];
+    talk->spec.caller.interrupt_fd = interrupt_pipe[0];
     assert_cancelled(talk, interrupt_by_descriptor);
 }
 
@@ -89,7 +89,7 @@ static void a_descriptor_that_was_readable_before_cancels(void **state)
 {
     struct talk *talk = *state;
 
-    talk->spec.interrupt_fd = interrupt_pipe[0];
+    talk->spec.caller.interrupt_fd = interrupt_pipe[0];
     assert_int_equal(write(interrupt_pipe[1], "x", 1), 1);
     assert_cancelled(talk, guest_wait_for_the_end);
 }
@@ -98,10 +98,21 @@ static void a_boot_can_be_cancelled_too(void **state)
 {
     struct talk *talk = *state;
 
-    talk->spec.interrupt_fd = interrupt_pipe[0];
+    talk->spec.caller.interrupt_fd = interrupt_pipe[0];
     assert_int_equal(write(interrupt_pipe[1], "x", 1), 1);
     assert_failure(talk_boot(talk, guest_wait_for_the_end), &talk->error, FLASHVM_CANCELLED,
                    "the run was cancelled");
+    assert_in_range(talk->elapsed_us, 0, 5 * 1000000);
+}
+
+static void a_rehearsal_can_be_cancelled_too(void **state)
+{
+    struct talk *talk = *state;
+
+    talk->spec.caller.interrupt_fd = interrupt_pipe[0];
+    assert_int_equal(write(interrupt_pipe[1], "x", 1), 1);
+    assert_failure(talk_rehearse(talk, FVM_REHEARSAL_OF_A_COPY, guest_wait_for_the_end),
+                   &talk->error, FLASHVM_CANCELLED, "the run was cancelled");
     assert_in_range(talk->elapsed_us, 0, 5 * 1000000);
 }
 
@@ -110,9 +121,9 @@ static void a_callback_may_confirm_the_descriptor(void **state)
     struct talk *talk = *state;
 
     question = (struct question){.answer = true, .empty_fd = interrupt_pipe[0]};
-    talk->spec.interrupt_fd = interrupt_pipe[0];
-    talk->spec.interrupted = ask;
-    talk->spec.interrupted_data = &question;
+    talk->spec.caller.interrupt_fd = interrupt_pipe[0];
+    talk->spec.caller.interrupted = ask;
+    talk->spec.caller.interrupted_data = &question;
     assert_cancelled(talk, interrupt_by_descriptor);
     assert_int_equal(question.asked, 1);
 }
@@ -122,9 +133,9 @@ static void a_callback_may_let_the_run_go_on(void **state)
     struct talk *talk = *state;
 
     question = (struct question){.answer = false, .empty_fd = interrupt_pipe[0]};
-    talk->spec.interrupt_fd = interrupt_pipe[0];
-    talk->spec.interrupted = ask;
-    talk->spec.interrupted_data = &question;
+    talk->spec.caller.interrupt_fd = interrupt_pipe[0];
+    talk->spec.caller.interrupted = ask;
+    talk->spec.caller.interrupted_data = &question;
     assert_string_equal(talk_result(talk, interrupt_by_descriptor_and_end)->stdout_data, "went on");
     assert_int_equal(question.asked, 1);
 }
@@ -170,8 +181,8 @@ static void an_interrupted_call_asks_and_cancels(void **state)
     struct talk *talk = *state;
 
     question.answer = true;
-    talk->spec.interrupted = ask;
-    talk->spec.interrupted_data = &question;
+    talk->spec.caller.interrupted = ask;
+    talk->spec.caller.interrupted_data = &question;
     assert_cancelled(talk, interrupt_by_signal_and_wait);
     assert_int_equal(question.asked, 1);
 }
@@ -180,8 +191,8 @@ static void an_interrupted_call_asks_and_goes_on(void **state)
 {
     struct talk *talk = *state;
 
-    talk->spec.interrupted = ask;
-    talk->spec.interrupted_data = &question;
+    talk->spec.caller.interrupted = ask;
+    talk->spec.caller.interrupted_data = &question;
     assert_string_equal(talk_result(talk, interrupt_by_signal_and_end)->stdout_data, "went on");
     assert_true(question.asked >= 1);
 }
@@ -199,6 +210,7 @@ int main(void)
         cancel_test(a_readable_descriptor_cancels),
         cancel_test(a_descriptor_that_was_readable_before_cancels),
         cancel_test(a_boot_can_be_cancelled_too),
+        cancel_test(a_rehearsal_can_be_cancelled_too),
         cancel_test(a_callback_may_confirm_the_descriptor),
         cancel_test(a_callback_may_let_the_run_go_on),
         cancel_test(an_interrupted_call_asks_and_cancels),

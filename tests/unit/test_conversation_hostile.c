@@ -13,7 +13,7 @@ static void send_garbage(struct guest *guest)
 
 static void send_too_long_a_frame(struct guest *guest)
 {
-    guest_send_bytes(guest, "\x0c\0\0\0\1\0\1\0", 8);
+    guest_send_bytes(guest, "\x0c\0\0\0\1\0\1\0", 8); /* STDOUT */
 }
 
 static void send_ready_again(struct guest *guest)
@@ -124,6 +124,57 @@ static void give_a_result_within_a_file(struct guest *guest)
     guest_say(guest, FVM_FRAME_RESULT, GOOD_RESULT);
 }
 
+static void end_within_a_file(struct guest *guest)
+{
+    guest_begin_file(guest, "a", 3);
+    guest_send(guest, FVM_FRAME_DONE, NULL, 0);
+}
+
+static void give_a_result(struct guest *guest)
+{
+    guest_say(guest, FVM_FRAME_RESULT, GOOD_RESULT);
+}
+
+static void write_on(struct guest *guest)
+{
+    guest_say(guest, FVM_FRAME_STDOUT, "and so on");
+}
+
+static void begin_a_file(struct guest *guest)
+{
+    guest_begin_file(guest, "a", 1);
+}
+
+static void end_without_a_result(struct guest *guest)
+{
+    guest_send(guest, FVM_FRAME_DONE, NULL, 0);
+}
+
+static void end_and_go_on(struct guest *guest)
+{
+    static const uint8_t frames[2][FVM_FRAME_HEADER_SIZE] = {{FVM_FRAME_DONE}, {FVM_FRAME_STDOUT}};
+
+    guest_send_bytes(guest, frames, sizeof frames);
+}
+
+static void give_two_results_at_once(struct guest *guest)
+{
+    cleanup_buffer struct fvm_buffer results = {0};
+    uint8_t header[FVM_FRAME_HEADER_SIZE];
+
+    fvm_frame_encode_header(FVM_FRAME_RESULT, sizeof GOOD_RESULT - 1, header);
+    for (int i = 0; i < 2; i++) {
+        fvm_buffer_append(&results, header, sizeof header);
+        fvm_buffer_append(&results, GOOD_RESULT, sizeof GOOD_RESULT - 1);
+    }
+    guest_send_bytes(guest, results.data, results.size);
+}
+
+static void rehearse_on(struct guest *guest)
+{
+    guest_send(guest, FVM_FRAME_REHEARSE, NULL, 0);
+}
+
 static void send_deep_json(struct guest *guest)
 {
     static char deep[FVM_FRAME_MAX_PAYLOAD];
@@ -135,6 +186,13 @@ static void send_deep_json(struct guest *guest)
 static void attack_in_the_run(struct guest *guest)
 {
     guest_start(guest);
+    guest->attack(guest);
+    guest_wait_for_the_end(guest);
+}
+
+static void attack_after_the_result(struct guest *guest)
+{
+    guest_start_and_end(guest);
     guest->attack(guest);
     guest_wait_for_the_end(guest);
 }
@@ -158,9 +216,39 @@ static void a_guest_that_breaks_the_protocol_is_ended(void **state)
     } cases[] = {
         {send_garbage, "bytes that are no frame"},
         {send_too_long_a_frame, "bytes that are no frame"},
-        {send_ready_again, "a frame that only the host sends"},
-        {start_again, "a frame that only the host sends"},
-        {play_the_host, "a frame that only the host sends"},
+        {send_ready_again, "a frame out of turn"},
+        {start_again, "a frame out of turn"},
+        {play_the_host, "a frame out of turn"},
+        {rehearse_on, "a frame out of turn"},
+        {begin_a_file, "a frame out of turn"},
+        {send_data_without_a_file, "a frame out of turn"},
+        {end_a_file_that_never_began, "a frame out of turn"},
+        {end_without_a_result, "a frame out of turn"},
+        {give_two_results_at_once, "a frame out of turn"},
+        {send_deep_json, "its result is no valid JSON"},
+    };
+
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        ((struct talk *)*state)->guest.attack = cases[i].attack;
+        assert_ended(state, attack_in_the_run, cases[i].says);
+    }
+}
+
+static void a_guest_that_breaks_the_protocol_after_its_result_is_ended(void **state)
+{
+    static const struct {
+        void (*attack)(struct guest *guest);
+        const char *says;
+    } cases[] = {
+        {send_garbage, "bytes that are no frame"},
+        {send_ready_again, "a frame out of turn"},
+        {start_again, "a frame out of turn"},
+        {play_the_host, "a frame out of turn"},
+        {write_on, "a frame out of turn"},
+        {give_a_result, "a frame out of turn"},
+        {give_a_result_within_a_file, "a frame out of turn"},
+        {end_within_a_file, "it ends within an artifact"},
+        {end_and_go_on, "a frame out of turn"},
         {climb_out, "an artifact has an unsafe name"},
         {name_an_absolute_path, "an artifact has an unsafe name"},
         {send_a_file_frame_that_is_too_short, "an artifact has an unsafe name"},
@@ -176,13 +264,14 @@ static void a_guest_that_breaks_the_protocol_is_ended(void **state)
         {send_a_file_twice, "sent two artifacts that cannot both be at a"},
         {send_a_file_below_a_file, "sent two artifacts that cannot both be at a"},
         {send_a_file_in_place_of_a_directory, "sent two artifacts that cannot both be at a"},
-        {give_a_result_within_a_file, "its result has values out of range"},
-        {send_deep_json, "its result is no valid JSON"},
     };
 
     for (size_t i = 0; i < LENGTH(cases); i++) {
-        ((struct talk *)*state)->guest.attack = cases[i].attack;
-        assert_ended(state, attack_in_the_run, cases[i].says);
+        struct talk *talk = *state;
+
+        talk->spec.expect = everything;
+        talk->guest.attack = cases[i].attack;
+        assert_ended(state, attack_after_the_result, cases[i].says);
     }
 }
 
@@ -206,11 +295,40 @@ static void send_a_file_before_the_start(struct guest *guest)
     guest_wait_for_the_end(guest);
 }
 
+static void end_before_the_start(struct guest *guest)
+{
+    guest_send(guest, FVM_FRAME_DONE, NULL, 0);
+    guest_wait_for_the_end(guest);
+}
+
+static void deny_the_start(struct guest *guest)
+{
+    guest_start(guest);
+    guest_say(guest, FVM_FRAME_RESULT, RESULT_WITHOUT_START);
+    guest_wait_for_the_end(guest);
+}
+
+static void start_after_the_result(struct guest *guest)
+{
+    guest_say(guest, FVM_FRAME_RESULT, RESULT_WITHOUT_START);
+    guest_send(guest, FVM_FRAME_STARTED, NULL, 0);
+    guest_wait_for_the_end(guest);
+}
+
+static void a_snippet_has_begun_or_it_has_not(void **state)
+{
+    assert_ended(state, deny_the_start, "its result and its frames differ on the start");
+    ((struct talk *)*state)->spec.expect = everything; /* or the run is over by then */
+    assert_ended(state, start_after_the_result, "a frame out of turn");
+}
+
 static void nothing_is_taken_before_the_snippet_begins(void **state)
 {
     assert_ended(state, write_before_the_start, "a frame out of turn");
-    assert_ended(state, give_a_result_before_the_start, "a frame out of turn");
+    assert_ended(state, give_a_result_before_the_start,
+                 "its result and its frames differ on the start");
     assert_ended(state, send_a_file_before_the_start, "a frame out of turn");
+    assert_ended(state, end_before_the_start, "a frame out of turn");
 }
 
 static void start_without_being_ready(struct guest *guest)
@@ -224,6 +342,15 @@ static void nothing_but_ready_is_taken_at_boot(void **state)
     struct talk *talk = *state;
 
     assert_failure(talk_boot(talk, start_without_being_ready), &talk->error, FLASHVM_GUEST_FAILED,
+                   "the guest does not keep to the protocol: a frame out of turn");
+}
+
+static void nothing_but_ready_is_taken_in_a_rehearsal(void **state)
+{
+    struct talk *talk = *state;
+
+    assert_failure(talk_rehearse(talk, FVM_REHEARSAL_OF_A_COPY, start_without_being_ready),
+                   &talk->error, FLASHVM_GUEST_FAILED,
                    "the guest does not keep to the protocol: a frame out of turn");
 }
 
@@ -241,6 +368,9 @@ static void a_result_must_be_whole_and_possible(void **state)
 #define RESULT(code, signal, started, timed_out, execute_us)                                       \
     "{\"exit_code\":" code ",\"term_signal\":" signal ",\"started\":" started                      \
     ",\"timed_out\":" timed_out "," RESULT_USAGE ",\"execute_us\":" execute_us "}"
+#define RESULT_WITH(fields)                                                                        \
+    "{\"exit_code\":0,\"term_signal\":0,\"started\":true,\"timed_out\":false,"                     \
+    "\"cpu_time_us\":1,\"peak_memory_bytes\":1,\"execute_us\":1," fields "}"
     static const char no_json[] = "its result is no valid JSON";
     static const char out_of_range[] = "its result has values out of range";
     static const struct {
@@ -259,8 +389,12 @@ static void a_result_must_be_whole_and_possible(void **state)
         {RESULT("0", "0", "true", "\"\"", "0"), no_json},
         {RESULT("0", "0", "true", "false", "[]"), no_json},
         {RESULT("0", "0", "true", "false", "99999999999999999999"), no_json},
-        {RESULT("0", "0", "true", "false", "0,\"left_out\":7"), no_json},
-        {RESULT("0", "0", "true", "false", "0,\"left_out\":\"\\u0000\""), no_json},
+        {RESULT("0", "0", "true", "false", "0,\"reseeded\":true"), no_json}, /* twice */
+        {RESULT_WITH("\"oom_killed\":false"), no_json},                      /* not at all */
+        {RESULT_WITH("\"oom_killed\":false,\"reseeded\":1"), no_json},
+        {RESULT_WITH("\"oom_killed\":null,\"reseeded\":true"), no_json},
+        {RESULT_WITH("\"oom_killed\":false,\"reseeded\":false"),
+         "it ran the snippet without new randomness"},
         {RESULT("300", "0", "true", "false", "0"), out_of_range},
         {RESULT("256", "0", "true", "false", "0"), out_of_range},
         {RESULT("-1", "0", "true", "false", "0"), out_of_range},
@@ -344,8 +478,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         talk_test(a_guest_that_breaks_the_protocol_is_ended),
+        talk_test(a_guest_that_breaks_the_protocol_after_its_result_is_ended),
         talk_test(nothing_is_taken_before_the_snippet_begins),
+        talk_test(a_snippet_has_begun_or_it_has_not),
         talk_test(nothing_but_ready_is_taken_at_boot),
+        talk_test(nothing_but_ready_is_taken_in_a_rehearsal),
         talk_test(a_result_must_be_whole_and_possible),
         talk_test(output_without_end_meets_the_deadline_and_the_limit),
         talk_test(empty_frames_without_end_meet_the_deadline),

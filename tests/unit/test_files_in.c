@@ -149,6 +149,26 @@ static void a_directory_gives_the_files_in_it(void **state)
     assert_int_equal(fixture->files.bytes, 11);
 }
 
+static void a_program_of_the_host_stays_one(void **state)
+{
+    static const struct {
+        mode_t mode;
+        bool executable;
+    } cases[] = {{0644, false}, {0755, true}, {0700, true}, {0455, false}, {04644, false}};
+    struct fixture *fixture = *state;
+
+    make_directory("tree");
+    write_file("tree/a", "#!/bin/sh\n");
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        assert_int_equal(chmod("tree/a", cases[i].mode), 0);
+        assert_taken(fixture, {"t", .host_path = "tree"}, {"b", .host_path = "tree/a"});
+        assert_int_equal(fixture->files.files[0].executable, cases[i].executable);
+        assert_int_equal(fixture->files.files[1].executable, cases[i].executable);
+    }
+    assert_taken(fixture, {"a", NULL, "#!/bin/sh\n", 10});
+    assert_false(fixture->files.files[0].executable);
+}
+
 static void any_name_is_only_a_name(void **state)
 {
     struct fixture *fixture = *state;
@@ -258,14 +278,24 @@ static void what_is_not_there_is_named(void **state)
                    "files_in: cannot read missing: No such file");
     assert_failure(collect(fixture, ENTRIES({"a", .host_path = "dangling"})), &fixture->error,
                    FLASHVM_NOT_FOUND, "files_in: cannot read dangling: No such file");
-    assert_failure(collect(fixture, ENTRIES({"a", .host_path = ""})), &fixture->error,
-                   FLASHVM_NOT_FOUND, "files_in: cannot read : No such file");
     assert_failure(collect(fixture, ENTRIES({"a", .host_path = "file/x"})), &fixture->error,
                    FLASHVM_IO, "files_in: cannot read file/x: Not a directory");
     assert_refused(fixture, "files_in has neither host_path nor data for \"a\"",
                    {"a", NULL, NULL, 1});
     assert_failure(collect(fixture, NULL, 1), &fixture->error, FLASHVM_INVALID_ARGUMENT,
                    "files_in is NULL");
+}
+
+static void an_entry_says_one_place_where_its_content_is(void **state)
+{
+    struct fixture *fixture = *state;
+
+    write_file("file", "hello");
+    assert_refused(fixture, "files_in has both host_path and data for \"a\"",
+                   {"a", .host_path = "file", .data = "x", .data_size = 1});
+    assert_refused(fixture, "files_in has both host_path and data for \"a\"",
+                   {"a", .host_path = "file", .data = "", .data_size = 0});
+    assert_refused(fixture, "files_in has an empty host_path for \"a\"", {"a", .host_path = ""});
 }
 
 static void what_may_not_be_read_is_named(void **state)
@@ -434,12 +464,14 @@ int main(void)
         files_test(content_stays_the_callers),
         files_test(a_file_of_the_host_is_looked_at_not_read),
         files_test(a_directory_gives_the_files_in_it),
+        files_test(a_program_of_the_host_stays_one),
         files_test(any_name_is_only_a_name),
         files_test(guest_paths_have_one_form),
         files_test(a_link_that_the_caller_names_is_followed),
         files_test(a_guest_path_that_leads_elsewhere_is_refused),
         files_test(a_guest_path_has_a_longest_form),
         files_test(what_is_not_there_is_named),
+        files_test(an_entry_says_one_place_where_its_content_is),
         files_test(what_may_not_be_read_is_named),
         files_test(only_files_and_directories_are_taken),
         files_test(a_link_inside_of_a_directory_is_refused),

@@ -140,6 +140,22 @@ static void files_come_before_the_run_and_main_first(void **state)
     assert_true(guest->run && guest->stdin_ended);
 }
 
+static void a_program_arrives_as_one(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct guest *guest = &fixture->talk->guest;
+    const struct flashvm_file_in entries[] = {{"a", NULL, "1", 1},
+                                              {"b", .host_path = fixture->path}};
+
+    write_pattern(fixture->path, 5);
+    assert_int_equal(chmod(fixture->path, 0755), 0);
+    give(fixture, entries, 2);
+    talk_result(fixture->talk, run_well);
+    assert_false(guest->files[0].executable); /* main.py */
+    assert_false(guest->files[1].executable);
+    assert_true(guest->files[2].executable);
+}
+
 /* ---- files that change ----------------------------------------------------------------------- */
 
 /* No assertion: it may be the guest's thread that changes a file. */
@@ -333,7 +349,7 @@ static void many_megabytes_get_the_time_they_need(void **state)
 static void fail_for_want_of_room(struct guest *guest)
 {
     if (guest_receive_second_file(guest))
-        guest_say(guest, FVM_FRAME_FAILED, "files_in do not fit");
+        guest_say(guest, FVM_FRAME_REFUSED, "files_in do not fit");
     guest_die(guest);
 }
 
@@ -343,7 +359,7 @@ static void a_guest_that_has_no_room_is_heard(void **state)
 
     give_file(fixture, 8 * MIB);
     assert_failure(talk_run(fixture->talk, fail_for_want_of_room), &fixture->talk->error,
-                   FLASHVM_GUEST_FAILED, "the guest cannot do the run: files_in do not fit");
+                   FLASHVM_INVALID_ARGUMENT, "files_in do not fit");
 }
 
 int main(void)
@@ -351,6 +367,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         sent_test(files_of_any_size_arrive_whole),
         sent_test(files_come_before_the_run_and_main_first),
+        sent_test(a_program_arrives_as_one),
         sent_test(shrink_before_it_is_sent),
         sent_test(grow_before_it_is_sent),
         sent_test(touch_before_it_is_sent),

@@ -95,8 +95,14 @@ static void an_image_without_it_is_refused(void **state)
     static const struct {
         const char *config, *message;
     } cases[] = {
-        {"{\"Env\": [\"PATH=/opt/text:/opt/loop\"]}",
-         "it has no Python: there is no python3 on its PATH (/opt/text:/opt/loop)"},
+        {"{\"Env\": [\"PATH=/opt:/none\"]}",
+         "it has no Python: there is no python3 on its PATH (/opt:/none)"},
+        {"{\"Env\": [\"PATH=relative:/opt:/opt/text:/opt/loop\"]}",
+         "it has no Python: /opt/text/python3 is no executable file, and no symlink to one in the "
+         "image"},
+        {"{\"Env\": [\"PATH=/opt/loop:/opt/text\"]}", "it has no Python: /opt/loop/python3 is no"},
+        {"{\"Env\": [\"PATH=/opt/broken\"]}", "it has no Python: /opt/broken/python3 is no"},
+        {"{\"Env\": [\"PATH=/opt/directory\"]}", "it has no Python: /opt/directory/python3 is no"},
         {"{\"Cmd\": [\"python3.9\"]}",
          "its config starts \"python3.9\", which is no program in it"},
         {"{\"Cmd\": [\"/opt/text/python3\"]}", "its config starts \"/opt/text/python3\""},

@@ -203,6 +203,9 @@ static void a_bad_header_is_refused_behind_good_frames(void **state)
 
 /* ---- FILE ------------------------------------------------------------------------------------ */
 
+/* The size, and whether it is a program. */
+enum { FILE_HEADER_SIZE = 9 };
+
 /* A path of components with 200 bytes, `length` bytes long. To be freed. */
 static char *long_path(size_t length)
 {
@@ -220,11 +223,12 @@ static int parse_file(const void *path, size_t size, uint64_t *ret_size,
                       char ret_path[FVM_FILE_PATH_MAX + 1])
 {
     cleanup_buffer struct fvm_buffer payload = {0};
+    bool executable;
 
-    assert_int_equal(fvm_buffer_append(&payload, "\1\2\3\4\5\6\7\x88", 8), 0);
+    assert_int_equal(fvm_buffer_append(&payload, "\1\2\3\4\5\6\7\x88\0", FILE_HEADER_SIZE), 0);
     assert_int_equal(fvm_buffer_append(&payload, path, size), 0);
     return fvm_frame_parse_file(&(struct fvm_frame){FVM_FRAME_FILE, payload.data, payload.size},
-                                ret_size, ret_path);
+                                ret_size, &executable, ret_path);
 }
 
 static void a_file_frame_says_size_and_path(void **state)
@@ -236,6 +240,21 @@ static void a_file_frame_says_size_and_path(void **state)
     assert_int_equal(parse_file("out/result.txt", 14, &size, path), 0);
     assert_true(size == 0x8807060504030201);
     assert_string_equal(path, "out/result.txt");
+}
+
+static void a_file_frame_says_whether_it_is_a_program(void **state)
+{
+    (void)state;
+    for (int byte = 0; byte < 256; byte++) {
+        char payload[] = "\0\0\0\0\0\0\0\0?a", path[FVM_FILE_PATH_MAX + 1];
+        const struct fvm_frame frame = {FVM_FRAME_FILE, payload, FILE_HEADER_SIZE + 1};
+        bool executable = false;
+        uint64_t size;
+
+        payload[8] = (char)byte;
+        assert_int_equal(fvm_frame_parse_file(&frame, &size, &executable, path), byte > 1 ? -1 : 0);
+        assert_int_equal(executable, byte == 1);
+    }
 }
 
 static void file_paths_stay_below_their_directory(void **state)
@@ -303,33 +322,34 @@ static void file_paths_stay_below_their_directory(void **state)
 static void a_path_has_a_maximal_length(void **state)
 {
     char *longest = long_path(FVM_FILE_PATH_MAX), *too_long = long_path(FVM_FILE_PATH_MAX + 1);
-    char path[FVM_FILE_PATH_MAX + 1], payload[8 + FVM_FILE_PATH_MAX];
+    char path[FVM_FILE_PATH_MAX + 1], payload[FVM_FILE_PAYLOAD_MAX];
     uint64_t size;
 
     (void)state;
     assert_int_equal(parse_file(longest, FVM_FILE_PATH_MAX, &size, path), 0);
     assert_string_equal(path, longest);
     assert_int_equal(parse_file(too_long, FVM_FILE_PATH_MAX + 1, &size, path), -1);
-    assert_int_equal(fvm_frame_format_file(1, longest, payload), 8 + FVM_FILE_PATH_MAX);
-    assert_int_equal(fvm_frame_format_file(1, too_long, payload), 0);
+    assert_int_equal(fvm_frame_format_file(1, true, longest, payload), FVM_FILE_PAYLOAD_MAX);
+    assert_int_equal(fvm_frame_format_file(1, true, too_long, payload), 0);
     free(longest);
     free(too_long);
 }
 
-static void a_file_frame_without_a_whole_size_is_refused(void **state)
+static void a_file_frame_without_a_whole_header_and_a_path_is_refused(void **state)
 {
     char path[FVM_FILE_PATH_MAX + 1];
+    bool executable;
     uint64_t size;
 
     (void)state;
-    for (size_t length = 0; length <= 8; length++) {
+    for (size_t length = 0; length <= FILE_HEADER_SIZE; length++) {
         char *payload = malloc(length + !length); /* of exactly that size, for ASan */
 
         assert_non_null(payload);
-        memset(payload, 'a', length);
-        assert_int_equal(
-            fvm_frame_parse_file(&(struct fvm_frame){FVM_FRAME_FILE, payload, length}, &size, path),
-            -1);
+        memset(payload, 1, length);
+        assert_int_equal(fvm_frame_parse_file(&(struct fvm_frame){FVM_FRAME_FILE, payload, length},
+                                              &size, &executable, path),
+                         -1);
         free(payload);
     }
 }
@@ -340,14 +360,16 @@ static void what_is_formatted_can_be_parsed(void **state)
 
     (void)state;
     for (size_t i = 0; i < LENGTH(sizes); i++) {
-        char payload[8 + FVM_FILE_PATH_MAX], path[FVM_FILE_PATH_MAX + 1];
-        size_t length = fvm_frame_format_file(sizes[i], "out/x", payload);
+        char payload[FVM_FILE_PAYLOAD_MAX], path[FVM_FILE_PATH_MAX + 1];
+        size_t length = fvm_frame_format_file(sizes[i], i % 2, "out/x", payload);
         struct fvm_frame frame = {FVM_FRAME_FILE, payload, length};
+        bool executable = !(i % 2);
         uint64_t size;
 
-        assert_int_equal(length, 13);
-        assert_int_equal(fvm_frame_parse_file(&frame, &size, path), 0);
+        assert_int_equal(length, FILE_HEADER_SIZE + 5);
+        assert_int_equal(fvm_frame_parse_file(&frame, &size, &executable, path), 0);
         assert_true(size == sizes[i]);
+        assert_int_equal(executable, i % 2);
         assert_string_equal(path, "out/x");
     }
 }
@@ -363,9 +385,10 @@ int main(void)
         cmocka_unit_test(a_bad_header_is_refused_before_its_payload_comes),
         cmocka_unit_test(a_bad_header_is_refused_behind_good_frames),
         cmocka_unit_test(a_file_frame_says_size_and_path),
+        cmocka_unit_test(a_file_frame_says_whether_it_is_a_program),
         cmocka_unit_test(file_paths_stay_below_their_directory),
         cmocka_unit_test(a_path_has_a_maximal_length),
-        cmocka_unit_test(a_file_frame_without_a_whole_size_is_refused),
+        cmocka_unit_test(a_file_frame_without_a_whole_header_and_a_path_is_refused),
         cmocka_unit_test(what_is_formatted_can_be_parsed),
     };
 

@@ -16,7 +16,6 @@ static void names_have_a_kind_and_parts(void **state)
         const char *reference, *path, *ref_name, *digest;
     } cases[] = {
         {NULL, FVM_IMAGE_EMBEDDED, "localhost/flashvm:python-basic", NULL, NULL, ""},
-        {"", FVM_IMAGE_EMBEDDED, "localhost/flashvm:python-basic", NULL, NULL, ""},
         {"localhost/flashvm:python-basic", FVM_IMAGE_EMBEDDED, "localhost/flashvm:python-basic",
          NULL, NULL, ""},
         {"localhost/flashvm:python-basic@" DIGEST, FVM_IMAGE_EMBEDDED,
@@ -55,6 +54,7 @@ static void other_forms_are_refused(void **state)
     static const struct {
         const char *image, *message;
     } cases[] = {
+        {"", "\"\": it is empty; leave it out for the embedded image"},
         {"oci:", "\"oci:\": it has no path"},
         {"oci::x", "it has no path"},
         {"oci:/a:", "nothing behind its last \":\""},
@@ -63,8 +63,10 @@ static void other_forms_are_refused(void **state)
         {"containers-storage:x", "`skopeo copy` makes an OCI image layout"},
         {"oci-archive:/a.tar", "`skopeo copy` makes an OCI image layout"},
         {"a b", "that is no reference; it can be oci:PATH:REF"},
-        {"a@sha256:123", "that is no reference"},
-        {"sha256:" HEX "0@" DIGEST "x", "that is no reference"},
+        {"a@sha256:123", "its digest has not the 64 hexadecimal digits of one"},
+        {"sha256:" HEX "0", "its digest has not the 64 hexadecimal digits of one"},
+        {"oci:/a@sha256:" HEX "g", "its digest has not the 64 hexadecimal digits of one"},
+        {"sha256:" HEX "0@" DIGEST "x", "its digest has not the 64 hexadecimal digits of one"},
         {"caf\xc3\xa9", "that is no reference"},
         {"x\033[2Jy", "\"x?[2Jy\": that is no reference"},
     };

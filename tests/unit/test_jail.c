@@ -211,7 +211,7 @@ static void only_given_descriptors_are_open(void **state)
              "os.path.basename(os.readlink(f'/proc/self/fd/{n}')).split(':')[0])\n"
              "    except OSError: pass\n"),
             NULL}});
-    assert_string_equal(text, "0 null\n1 pipe\n2 pipe\n4 socket\n5 pipe\n");
+    assert_string_equal(text, "0 null\n1 pipe\n2 pipe\n4 socket\n5 socket\n6 pipe\n");
     close(low);
     close(high);
 }
@@ -242,6 +242,20 @@ static void channel_and_log_reach_the_program(void **state)
     inmate_finish(&inmate);
 }
 
+static void the_monitor_reaches_the_program_too(void **state)
+{
+    struct inmate inmate;
+    char reply[4];
+
+    (void)state;
+    inmate_start_shell(&inmate, "read line <&5; printf five >&5", NULL);
+    assert_int_equal(send(inmate.vm.monitor_fd, "hello\n", 6, 0), 6);
+    assert_true(happens(inmate.vm.monitor_fd));
+    assert_int_equal(recv(inmate.vm.monitor_fd, reply, 4, MSG_WAITALL), 4);
+    assert_memory_equal(reply, "five", 4);
+    inmate_finish(&inmate);
+}
+
 static void a_program_that_is_missing_is_named_in_the_log(void **state)
 {
     struct inmate inmate;
@@ -268,6 +282,7 @@ int main(void)
         cmocka_unit_test(only_given_descriptors_are_open),
         cmocka_unit_test(the_environment_is_not_the_callers),
         cmocka_unit_test(channel_and_log_reach_the_program),
+        cmocka_unit_test(the_monitor_reaches_the_program_too),
         cmocka_unit_test(a_program_that_is_missing_is_named_in_the_log),
     };
 

@@ -27,9 +27,9 @@ static bool exists(const char *path)
 }
 
 /* A directory with something in it. To be freed. */
-static char *make_scratch_dir(void)
+static char *make_directory(void)
 {
-    char *path = fvm_format("%s/flashvm-unit-scratch-XXXXXX", getenv("TMPDIR") ?: "/tmp");
+    char *path = fvm_format("%s/flashvm-unit-guarded-XXXXXX", getenv("TMPDIR") ?: "/tmp");
     cleanup_free char *inner = NULL;
 
     assert_non_null(mkdtemp(path));
@@ -48,65 +48,150 @@ static void assert_jail_ends_well(pid_t pid)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static void destroying_ends_the_program_and_keeps_the_scratch_directory(void **state)
+static void destroying_ends_the_program_and_keeps_the_guarded_directory(void **state)
 {
-    cleanup_free char *scratch = make_scratch_dir();
+    cleanup_free char *guarded = make_directory();
     struct inmate inmate;
 
     (void)state;
-    inmate_start_shell(&inmate, FOR_EVER, scratch);
+    inmate_start_shell(&inmate, FOR_EVER, guarded);
     wait_until_up(&inmate);
     fvm_vm_destroy(&inmate.vm);
     assert_int_equal(inmate.vm.control_fd, -1);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* it was waited for */
     inmate_assert_ended(&inmate);
-    assert_true(exists(scratch));
-    fvm_remove_tree(scratch);
+    assert_true(exists(guarded));
+    fvm_remove_tree(guarded);
     fvm_vm_destroy(&inmate.vm); /* once more is nothing */
 }
 
 static void a_q_ends_the_program(void **state)
 {
     struct inmate inmate;
+    pid_t jail;
 
     (void)state;
     inmate_start_shell(&inmate, FOR_EVER, NULL);
     wait_until_up(&inmate);
+    jail = inmate.vm.jail_pid;
     assert_int_equal(send(inmate.vm.control_fd, "q", 1, 0), 1);
     inmate_assert_ended(&inmate);
-    assert_jail_ends_well(inmate.vm.jail_pid);
-    for (size_t i = 0; i < 4; i++)
-        close((&inmate.vm.channel_fd)[i]);
+    assert_jail_ends_well(jail);
+    fvm_vm_forget(&inmate.vm);
 }
 
-static void the_end_of_the_control_socket_ends_the_program_and_its_scratch_directory(void **state)
+static void an_end_need_not_be_waited_for(void **state)
 {
-    cleanup_free char *scratch = make_scratch_dir();
+    cleanup_free char *guarded = make_directory();
     struct inmate inmate;
+    pid_t jail;
 
     (void)state;
-    inmate_start_shell(&inmate, FOR_EVER, scratch);
+    inmate_start_shell(&inmate, FOR_EVER, guarded);
     wait_until_up(&inmate);
-    for (size_t i = 0; i < 4; i++)
-        close((&inmate.vm.channel_fd)[i]);
+    jail = inmate.vm.jail_pid;
+    assert_int_equal(fvm_vm_end(&inmate.vm), jail);
+    assert_int_equal(inmate.vm.control_fd, -1);
     inmate_assert_ended(&inmate);
-    assert_jail_ends_well(inmate.vm.jail_pid);
-    assert_false(exists(scratch));
+    assert_jail_ends_well(jail);
+    assert_true(exists(guarded));
+    fvm_remove_tree(guarded);
+    assert_int_equal(fvm_vm_end(&inmate.vm), 0); /* there is none any more */
 }
 
-static void the_end_of_the_program_is_the_end_of_the_control_socket(void **state)
+static void the_end_of_the_control_socket_ends_the_program_and_its_guarded_directory(void **state)
 {
-    cleanup_free char *scratch = make_scratch_dir();
+    cleanup_free char *guarded = make_directory();
+    struct inmate inmate;
+    pid_t jail;
+
+    (void)state;
+    inmate_start_shell(&inmate, FOR_EVER, guarded);
+    wait_until_up(&inmate);
+    jail = inmate.vm.jail_pid;
+    fvm_vm_forget(&inmate.vm);
+    assert_int_equal(inmate.vm.control_fd, -1);
+    inmate_assert_ended(&inmate);
+    assert_jail_ends_well(jail);
+    assert_false(exists(guarded));
+}
+
+/* As of a VM that waited in a pool before it got a run. */
+static void a_directory_may_be_guarded_later(void **state)
+{
+    cleanup_free char *guarded = make_directory();
+    struct flashvm_error error = {0};
+    struct inmate inmate;
+    pid_t jail;
+
+    (void)state;
+    inmate_start_shell(&inmate, FOR_EVER, NULL);
+    wait_until_up(&inmate);
+    jail = inmate.vm.jail_pid;
+    assert_success(fvm_vm_guard(&inmate.vm, guarded, &error), &error);
+    fvm_vm_forget(&inmate.vm); /* right after it */
+    inmate_assert_ended(&inmate);
+    assert_jail_ends_well(jail);
+    assert_false(exists(guarded));
+}
+
+static void nothing_is_guarded_by_a_jail_that_has_ended(void **state)
+{
+    cleanup_free char *guarded = make_directory();
+    struct flashvm_error error = {0};
     struct inmate inmate;
     char byte;
 
     (void)state;
-    inmate_start_shell(&inmate, "exit 3", scratch);
+    inmate_start_shell(&inmate, "exit 3", NULL);
     assert_true(happens(inmate.vm.control_fd));
     assert_int_equal(recv(inmate.vm.control_fd, &byte, 1, 0), 0);
-    assert_true(exists(scratch));
+    assert_success(fvm_vm_guard(&inmate.vm, guarded, &error), &error);
+    assert_true(exists(guarded));
     inmate_finish(&inmate);
-    fvm_remove_tree(scratch);
+    fvm_remove_tree(guarded);
+}
+
+/* As in a child of Python's os.fork(). */
+static void a_vm_that_is_forgotten_by_a_fork_lives_on(void **state)
+{
+    cleanup_free char *guarded = make_directory();
+    struct inmate inmate;
+    pid_t child;
+
+    (void)state;
+    inmate_start_shell(&inmate, "echo up; read line <&4; echo $line", guarded);
+    wait_until_up(&inmate);
+    child = fork();
+    if (child == 0) {
+        fvm_vm_forget(&inmate.vm);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(send(inmate.vm.channel_fd, "alive\n", 6, 0), 6);
+    {
+        cleanup_free char *text = inmate_read_all(inmate.vm.console_fd);
+
+        assert_string_equal(text, "alive\n");
+    }
+    assert_true(exists(guarded));
+    inmate_finish(&inmate);
+    fvm_remove_tree(guarded);
+}
+
+static void the_end_of_the_program_is_the_end_of_the_control_socket(void **state)
+{
+    cleanup_free char *guarded = make_directory();
+    struct inmate inmate;
+    char byte;
+
+    (void)state;
+    inmate_start_shell(&inmate, "exit 3", guarded);
+    assert_true(happens(inmate.vm.control_fd));
+    assert_int_equal(recv(inmate.vm.control_fd, &byte, 1, 0), 0);
+    assert_true(exists(guarded));
+    inmate_finish(&inmate);
+    fvm_remove_tree(guarded);
 }
 
 static void without_its_jail_the_program_ends(void **state)
@@ -124,7 +209,7 @@ static void without_its_jail_the_program_ends(void **state)
  * The caller in a process of its own, of which a copy lives on with all its descriptors, as after
  * Python's os.fork(): the socket does not end with the caller.
  */
-static pid_t start_caller(const char *scratch, bool leave_copy, pid_t *ret_jail, int *ret_copy)
+static pid_t start_caller(const char *guarded, bool leave_copy, pid_t *ret_jail, int *ret_copy)
 {
     int up[2], copy[2];
     pid_t caller;
@@ -137,7 +222,7 @@ static pid_t start_caller(const char *scratch, bool leave_copy, pid_t *ret_jail,
         struct inmate own;
 
         alarm(60); /* whatever becomes of the test */
-        inmate_start_shell(&own, FOR_EVER, scratch);
+        inmate_start_shell(&own, FOR_EVER, guarded);
         wait_until_up(&own);
         if (leave_copy && fork() == 0) {
             close(copy[1]);
@@ -157,18 +242,18 @@ static pid_t start_caller(const char *scratch, bool leave_copy, pid_t *ret_jail,
 
 static void kill_caller(bool leave_copy)
 {
-    cleanup_free char *scratch = make_scratch_dir();
+    cleanup_free char *guarded = make_directory();
     pid_t caller, jail;
     int copy;
 
     /* Whoever loses its parent becomes ours, so that we can wait for it. */
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
-    caller = start_caller(scratch, leave_copy, &jail, &copy);
-    assert_true(exists(scratch));
+    caller = start_caller(guarded, leave_copy, &jail, &copy);
+    assert_true(exists(guarded));
     assert_int_equal(kill(caller, SIGKILL), 0);
     assert_int_equal(waitpid(caller, NULL, 0), caller);
     assert_jail_ends_well(jail);
-    assert_false(exists(scratch));
+    assert_false(exists(guarded));
     close(copy);
     if (leave_copy)
         assert_true(waitpid(-1, NULL, 0) > 0);
@@ -191,9 +276,13 @@ static void nor_does_it_when_a_copy_of_it_lives_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(destroying_ends_the_program_and_keeps_the_scratch_directory),
+        cmocka_unit_test(destroying_ends_the_program_and_keeps_the_guarded_directory),
         cmocka_unit_test(a_q_ends_the_program),
-        cmocka_unit_test(the_end_of_the_control_socket_ends_the_program_and_its_scratch_directory),
+        cmocka_unit_test(an_end_need_not_be_waited_for),
+        cmocka_unit_test(the_end_of_the_control_socket_ends_the_program_and_its_guarded_directory),
+        cmocka_unit_test(a_directory_may_be_guarded_later),
+        cmocka_unit_test(nothing_is_guarded_by_a_jail_that_has_ended),
+        cmocka_unit_test(a_vm_that_is_forgotten_by_a_fork_lives_on),
         cmocka_unit_test(the_end_of_the_program_is_the_end_of_the_control_socket),
         cmocka_unit_test(without_its_jail_the_program_ends),
         cmocka_unit_test(a_killed_caller_leaves_no_process_and_no_file),

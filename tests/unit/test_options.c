@@ -46,13 +46,14 @@ static void assert_defaults(const struct fvm_run_spec *spec)
     assert_int_equal(spec->max_stderr_bytes, 64 << 20);
     assert_int_equal(spec->max_artifact_bytes, 256 << 20);
     assert_int_equal(spec->max_artifacts, 1000);
-    assert_int_equal(spec->interrupt_fd, -1);
+    assert_int_equal(spec->caller.interrupt_fd, -1);
     assert_null(spec->args[0]);
     assert_int_equal(spec->stdin_fd, -1);
     assert_int_equal(spec->file_in_count, 0);
     assert_int_equal(spec->max_processes, 4096);
     assert_int_equal(spec->max_disk_bytes, 0);
-    assert_null(spec->interrupted);
+    assert_null(spec->caller.interrupted);
+    assert_false(spec->cold_boot);
 }
 
 static void without_options_the_defaults_hold(void **state)
@@ -93,7 +94,7 @@ static void what_is_given_is_taken(void **state)
         .max_stderr_bytes = 2,
         .max_artifact_bytes = 3,
         .max_artifacts = 4,
-        .interrupt_fd = 7,
+        .interrupt_fd = STDERR_FILENO,
         .interrupted = never,
         .interrupted_data = &data,
         .boot_timeout_ms = 5,
@@ -104,6 +105,7 @@ static void what_is_given_is_taken(void **state)
         .files_in = FILES({"a", NULL, "xy", 2}, {"b", NULL, "z", 1}),
         .max_files_in = 2,
         .max_files_in_bytes = 3,
+        .cold_boot = true,
         .network = false,
         .ports = LIST(NULL),
     };
@@ -124,9 +126,9 @@ static void what_is_given_is_taken(void **state)
     assert_int_equal(checked.spec.max_stderr_bytes, 2);
     assert_int_equal(checked.spec.max_artifact_bytes, 3);
     assert_int_equal(checked.spec.max_artifacts, 4);
-    assert_int_equal(checked.spec.interrupt_fd, 7);
-    assert_ptr_equal(checked.spec.interrupted, never);
-    assert_ptr_equal(checked.spec.interrupted_data, &data);
+    assert_int_equal(checked.spec.caller.interrupt_fd, STDERR_FILENO);
+    assert_ptr_equal(checked.spec.caller.interrupted, never);
+    assert_ptr_equal(checked.spec.caller.interrupted_data, &data);
     assert_int_equal(checked.spec.boot_timeout_ms, 5);
     assert_string_equal(checked.spec.args[0], "a");
     assert_string_equal(checked.spec.args[1], "");
@@ -136,6 +138,7 @@ static void what_is_given_is_taken(void **state)
     assert_int_equal(checked.spec.file_in_count, 2);
     assert_int_equal(checked.spec.files_in_bytes, 3);
     assert_string_equal(checked.spec.files_in[1].guest_path, "in/b");
+    assert_true(checked.spec.cold_boot);
 }
 
 static void limits_may_be_reached(void **state)
@@ -218,6 +221,10 @@ static void every_wrong_option_is_named(void **state)
         {"files_in has the guest path \"../x\"", OPTIONS(.files_in = FILES({"../x", NULL, "", 0}))},
         {"files_in has neither host_path nor data for \"x\"",
          OPTIONS(.files_in = FILES({"x", NULL, NULL, 1}))},
+        {"files_in has both host_path and data for \"x\"",
+         OPTIONS(.files_in = FILES({"x", "/etc/passwd", "", 0}))},
+        {"files_in has an empty host_path for \"x\"",
+         OPTIONS(.files_in = FILES({"x", .host_path = ""}))},
         {"files_in has more than one file for /work/in/x",
          OPTIONS(.files_in = FILES({"x", NULL, "", 0}, {"x", NULL, "", 0}))},
         {"files_in: /dev/null is neither a regular file nor a directory",
@@ -229,6 +236,7 @@ static void every_wrong_option_is_named(void **state)
         {"files_in has more than 1 bytes (with in/x); max_files_in_bytes raises",
          OPTIONS(.max_files_in_bytes = 1, .files_in = FILES({"x", NULL, "ab", 2}))},
         {"stdin_fd is 999, which is not open for reading", OPTIONS(.stdin_fd = 999)},
+        {"interrupt_fd is 999, which is not open", OPTIONS(.interrupt_fd = 999)},
         {"max_processes is 7; it can be 8 to 32768", OPTIONS(.max_processes = 7)},
         {"max_processes is 32769; it can be 8 to 32768", OPTIONS(.max_processes = 32769)},
         {"max_disk_mb is 1048577; it can be 1 to 1048576", OPTIONS(.max_disk_mb = 1048577)},
@@ -295,7 +303,7 @@ static void any_negative_descriptor_is_no_input(void **state)
 static void what_is_too_long_is_refused(void **state)
 {
     struct flashvm_run_options options = FLASHVM_RUN_OPTIONS_INIT;
-    cleanup_free char *longest = repeated('a', 4096), *megabyte = repeated('a', 1024 * 1024);
+    cleanup_free char *longest = repeated('a', 4096);
     cleanup_checked struct fvm_checked_options checked = {0};
 
     (void)state;
@@ -306,17 +314,59 @@ static void what_is_too_long_is_refused(void **state)
     longest[0] = '/';
     options.workdir = longest;
     assert_refused(&options, "it must be an absolute path of at most 4095 bytes");
-    options.workdir = NULL;
-    megabyte[1] = '=';
-    options.env = LIST(megabyte);
+}
+
+/* As much as Linux can hand to a program. */
+static void one_string_has_at_most_131071_bytes(void **state)
+{
+    struct flashvm_run_options options = FLASHVM_RUN_OPTIONS_INIT;
+    cleanup_free char *longest = repeated('a', 131072);
+    const char *const longer[] = {"A=b", longest, NULL}, *const just[] = {longest + 1, NULL};
+    cleanup_checked struct fvm_checked_options checked = {0};
+
+    (void)state;
+    longest[2] = '=';
+    options.env = longer;
+    assert_refused(&options, "env has a string of 131072 bytes, \"aa=a");
+    assert_refused(&options, "the limit is 131071, what Linux can hand to a program");
+    options.env = just;
+    options.python_args = longer;
+    assert_refused(&options, "python_args has a string of 131072 bytes");
+    options.python_args = just;
+    options.args = longer;
+    assert_refused(&options, "args has a string of 131072 bytes");
+    options.args = just;
+    check(&options, &checked);
+    assert_ptr_equal(checked.spec.env[0], longest + 1);
+    assert_ptr_equal(checked.spec.python_args[0], longest + 1);
+    assert_ptr_equal(checked.spec.args[0], longest + 1);
+}
+
+static void lists_have_at_most_a_megabyte(void **state)
+{
+    struct flashvm_run_options options = FLASHVM_RUN_OPTIONS_INIT;
+    cleanup_free char *eighth = repeated('a', 128 * 1024 - 1);
+    const char *list[] = {eighth, eighth, eighth, eighth, eighth, eighth, eighth, eighth, "", NULL};
+    cleanup_checked struct fvm_checked_options checked = {0};
+
+    (void)state;
+    eighth[1] = '=';
+    options.env = list;
     assert_refused(&options,
-                   "env has 1 entries of 1048577 bytes together; the limits are 4000 and");
+                   "env has 9 entries of 1048577 bytes together; the limits are 4000 and 1048576");
     options.env = NULL;
-    options.python_args = LIST(megabyte);
-    assert_refused(&options, "python_args has 1 entries");
+    options.python_args = list;
+    assert_refused(&options, "python_args has 9 entries");
     options.python_args = NULL;
-    options.expect = LIST(megabyte);
-    assert_refused(&options, "expect has 1 entries");
+    options.args = list;
+    assert_refused(&options, "args has 9 entries");
+    options.args = NULL;
+    options.expect = list;
+    assert_refused(&options, "expect has 9 entries");
+    options.expect = NULL;
+    list[8] = NULL;
+    options.env = options.args = options.python_args = list;
+    check(&options, &checked);
 }
 
 static void lists_have_at_most_4000_entries(void **state)
@@ -465,6 +515,8 @@ int main(void)
         cmocka_unit_test(an_input_that_cannot_be_read_is_refused),
         cmocka_unit_test(any_negative_descriptor_is_no_input),
         cmocka_unit_test(what_is_too_long_is_refused),
+        cmocka_unit_test(one_string_has_at_most_131071_bytes),
+        cmocka_unit_test(lists_have_at_most_a_megabyte),
         cmocka_unit_test(lists_have_at_most_4000_entries),
         cmocka_unit_test(code_has_limits),
         cmocka_unit_test(globs_become_relative_to_work),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "image/cache.h"
+#include "base/cache.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,7 +14,6 @@
 
 #include "base/cleanup.h"
 #include "base/files.h"
-#include "image/image.h"
 
 enum { DIRECTORY_MODE = 0700, WRITABLE_BY_OTHERS = S_IWGRP | S_IWOTH };
 
@@ -79,8 +78,8 @@ static int check_directory(const char *path, const struct stat *status, struct f
         return fvm_fail(
             error, FLASHVM_CACHE_UNSAFE,
             "the cache directory %s belongs to user id %u, but this process runs as user "
-            "id %u; remove it, change its owner, or use another cache directory "
-            "(XDG_CACHE_HOME)",
+            "id %u; remove it, change its owner, or name another by FLASHVM_CACHE_DIR or "
+            "XDG_CACHE_HOME",
             path, (unsigned)status->st_uid, (unsigned)geteuid());
     if (status->st_mode & WRITABLE_BY_OTHERS)
         return fvm_fail(
@@ -100,8 +99,8 @@ static int open_checked(int base_fd, const char *name, const char *path, int fla
 
     if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
         return fvm_fail(error, FLASHVM_CACHE_UNSAFE,
-                        "%s is in the way of a cache directory: it is "
-                        "not a directory; remove it",
+                        "%s cannot be a cache directory: it is not a directory; move it away, or "
+                        "name another place by FLASHVM_CACHE_DIR or XDG_CACHE_HOME",
                         path);
     if (fd < 0 || fstat(fd, &status) < 0)
         return fvm_fail_errno(error, errno, "cannot open the cache directory %s", path);
@@ -149,7 +148,7 @@ int fvm_cache_open(const char *cache_dir, char **ret_path, struct flashvm_error 
         return -1;
     if (fvm_make_directories(path, DIRECTORY_MODE, error) < 0)
         return fvm_fail_context(
-            error, "no place for the cache (XDG_CACHE_HOME can name a directory for it)");
+            error, "no place for the cache (FLASHVM_CACHE_DIR can name a directory for it)");
     if (open_checked(AT_FDCWD, path, path, 0, &fd, error) < 0 || check_parts(path, fd, error) < 0)
         return -1;
     *ret_path = steal_pointer(path);
@@ -168,7 +167,7 @@ int fvm_cache_open_directory(const char *cache_path, const char *name, bool make
         return -1;
     if (make && mkdirat(cache_fd, name, DIRECTORY_MODE) < 0 && errno != EEXIST)
         return fvm_fail_errno(
-            error, errno, "cannot make the cache directory %s (XDG_CACHE_HOME can name another)",
+            error, errno, "cannot make the cache directory %s (FLASHVM_CACHE_DIR can name another)",
             path);
     return open_checked(cache_fd, name, path, O_NOFOLLOW, ret_fd, error);
 }
@@ -195,23 +194,20 @@ static bool is_in_its_place(int directory_fd, const char *name, int fd)
 }
 
 /*
- * Open and lock a file, once. @operation: as for flock().
+ * Open and lock a file, without waiting.
  * Return: 1 and *ret_fd, 0 when the lock is not free or the file is not in its place any more, -1.
  */
-static int lock_file(int directory_fd, const char *name, int operation, int *ret_fd,
-                     struct flashvm_error *error)
+static int lock_file(int directory_fd, const char *name, int *ret_fd, struct flashvm_error *error)
 {
     cleanup_close int fd =
         openat(directory_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 
     if (fd < 0)
         return fail_file("open the lock", name, error);
-    while (flock(fd, operation) < 0) {
-        if (errno == EWOULDBLOCK)
-            return 0;
-        if (errno != EINTR)
-            return fvm_fail_errno(error, errno, "cannot lock %s in the cache", name);
-    }
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK
+                   ? 0
+                   : fvm_fail_errno(error, errno, "cannot lock %s in the cache", name);
     if (!is_in_its_place(directory_fd, name, fd))
         return 0;
     *ret_fd = steal_fd(&fd);
@@ -224,22 +220,27 @@ int fvm_cache_try_lock(int directory_fd, const char *key, int *ret_fd, struct fl
 
     if (name == NULL)
         return fvm_fail_no_memory(error);
-    return lock_file(directory_fd, name, LOCK_EX | LOCK_NB, ret_fd, error);
+    return lock_file(directory_fd, name, ret_fd, error);
 }
 
-int fvm_cache_lock(int directory_fd, const char *key, void (*waiting)(void *data), void *data,
-                   int *ret_fd, struct flashvm_error *error)
+/* Nothing tells of a lock that is given back while one also waits for the caller: so it is tried
+ * again and again. */
+int fvm_cache_lock(int directory_fd, const char *key, struct fvm_caller *caller,
+                   const char *waiting, int *ret_fd, struct flashvm_error *error)
 {
+    enum { FIRST_PAUSE_MS = 5, LAST_PAUSE_MS = 100 };
     cleanup_free char *name = fvm_format("%s.lock", key);
-    int locked;
+    int pause_ms = FIRST_PAUSE_MS, locked;
 
     if (name == NULL)
         return fvm_fail_no_memory(error);
-    locked = lock_file(directory_fd, name, LOCK_EX | LOCK_NB, ret_fd, error);
-    if (locked == 0 && waiting)
-        waiting(data);
-    while (locked == 0)
-        locked = lock_file(directory_fd, name, LOCK_EX, ret_fd, error);
+    while ((locked = lock_file(directory_fd, name, ret_fd, error)) == 0) {
+        if (pause_ms == FIRST_PAUSE_MS)
+            fvm_caller_tell(caller, waiting);
+        if (fvm_caller_pause(caller, pause_ms, error) < 0)
+            return -1;
+        pause_ms = 2 * pause_ms < LAST_PAUSE_MS ? 2 * pause_ms : LAST_PAUSE_MS;
+    }
     return locked < 0 ? -1 : 0;
 }
 

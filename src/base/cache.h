@@ -5,7 +5,6 @@
  *  - an entry is made by the one process that holds the entry's lock, in a temporary file with a
  * fixed name, and gets its real name when it is complete and on disk;
  *  - so whoever holds the lock may delete the temporary file: its maker is dead.
- * fvm_cache_open() is in image.h.
  */
 #pragma once
 
@@ -13,7 +12,16 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "base/caller.h"
 #include "base/error.h"
+
+/*
+ * Open the cache directory: made when missing, refused (FLASHVM_CACHE_UNSAFE) when it, or a part of
+ * flashVM's own below it, is not owned by the caller or is writable by others.
+ * @cache_dir: NULL for $XDG_CACHE_HOME/flashvm or ~/.cache/flashvm.
+ * @ret_path: to be freed.
+ */
+int fvm_cache_open(const char *cache_dir, char **ret_path, struct flashvm_error *error);
 
 /*
  * Open a subdirectory, after checking the cache directory and it.
@@ -26,10 +34,10 @@ int fvm_cache_open_directory(const char *cache_path, const char *name, bool make
  * Take the lock of entry `key` (a file KEY.lock, which stays until somebody who holds it clears the
  * entry away), waiting for its holder. Closing the descriptor gives the lock back, and so does
  * dying.
- * @waiting: may be NULL; called once if the lock is not free.
+ * @waiting: what the caller is told once if the lock is not free.
  */
-int fvm_cache_lock(int directory_fd, const char *key, void (*waiting)(void *data), void *data,
-                   int *ret_fd, struct flashvm_error *error);
+int fvm_cache_lock(int directory_fd, const char *key, struct fvm_caller *caller,
+                   const char *waiting, int *ret_fd, struct flashvm_error *error);
 
 /* As above without waiting. Return: 1 when it is taken, 0 when another holds it, -1. */
 int fvm_cache_try_lock(int directory_fd, const char *key, int *ret_fd, struct flashvm_error *error);
