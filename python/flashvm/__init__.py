@@ -7,8 +7,9 @@ r"""Run a Python snippet in a microVM of its own.
 (0, 'hi\n')
 
 `run` runs a snippet (`run_with_config` takes its options as a dict), `prepare_image` does the work
-of the first run ahead of time (`list_cached_images` and `clear_cache` look after what it leaves),
-and `doctor` tells what this machine can do. Every error is a `FlashVMError`.
+of the first run ahead of time (`list_cached_images`, `list_cached_templates` and `clear_cache` look
+after what runs leave), and `doctor` tells what this machine can do. Every error is a
+`FlashVMError`.
 """
 
 from ._api import (
@@ -16,10 +17,12 @@ from ._api import (
     doctor,
     find_embedded_data_path,
     list_cached_images,
+    list_cached_templates,
     prepare_image,
     run,
     run_with_config,
 )
+from ._default_pools import set_default_pool
 from ._doctor import DoctorReport, EngineReport
 from ._errors import (
     BootFailed,
@@ -37,7 +40,8 @@ from ._errors import (
     Unsupported,
 )
 from ._flashvm import version as _version
-from ._images import CachedImage
+from ._images import CachedImage, CachedTemplate
+from ._pool import Pool, PoolStats
 from ._result import Artifact, Result, Timings
 
 __version__ = _version()
@@ -47,6 +51,7 @@ __all__ = [
     "BootFailed",
     "CacheUnsafe",
     "CachedImage",
+    "CachedTemplate",
     "Cancelled",
     "DoctorReport",
     "EngineReport",
@@ -59,6 +64,8 @@ __all__ = [
     "InvalidArgument",
     "InvalidArgumentType",
     "NotFound",
+    "Pool",
+    "PoolStats",
     "Result",
     "Timings",
     "Unsupported",
@@ -67,7 +74,9 @@ __all__ = [
     "doctor",
     "find_embedded_data_path",
     "list_cached_images",
+    "list_cached_templates",
     "prepare_image",
     "run",
     "run_with_config",
+    "set_default_pool",
 ]

@@ -3,60 +3,19 @@
 
 from __future__ import annotations
 
-import atexit
 import inspect
 import os
 import pathlib
-import threading
 from typing import IO, Any, Iterable, List, Mapping, Optional, Union, cast
 
-from . import _arguments, _flashvm, _paths
+from . import _arguments, _default_pools, _flashvm, _paths
 from ._doctor import DoctorReport
 from ._errors import NotFound
-from ._images import CachedImage
-from ._inputs import FilesIn, check_files_in, open_stdin
-from ._progress import ProgressLine
-from ._result import Result, result_from_raw
-
-_lock = threading.RLock()  # reentrant: a signal handler may call us while its thread is in here
-_handle: Optional[_flashvm.Handle] = None
-_progress_line = ProgressLine()
-
-
-def _show_progress(stage: Optional[str]) -> None:
-    _progress_line.show(stage)
-
-
-def _library() -> _flashvm.Handle:
-    """The process's handle, opened by the first call."""
-    global _handle
-    with _lock:
-        if _handle is None:
-            cache_dir = _paths.cache_dir()
-            _handle = _flashvm.open(
-                os.fsencode(_paths.data_dir()),
-                os.fsencode(_paths.libexec_dir()),
-                None if cache_dir is None else os.fsencode(cache_dir),
-                _show_progress,
-            )
-        return _handle
-
-
-def _begin_anew() -> None:
-    """In a forked child the handle is its parent's; a thread left behind may hold a lock."""
-    global _lock, _handle, _progress_line
-    _lock = threading.RLock()
-    _handle = None
-    _progress_line = ProgressLine()
-
-
-def _close() -> None:
-    global _handle
-    _handle = None  # a call that is still under way holds it too, and closes it then
-
-
-os.register_at_fork(after_in_child=_begin_anew)
-atexit.register(_close)
+from ._images import CachedImage, CachedTemplate
+from ._inputs import FilesIn
+from ._library import library, progress
+from ._result import Result
+from ._runs import check_guest, run_with_options
 
 
 def run(
@@ -74,6 +33,7 @@ def run(
     stdin: Union[str, bytes, IO[Any], None] = None,
     max_bytes_inline: int = 1_048_576,
     engine: str = "auto",
+    cold_boot: bool = False,
     network: bool = False,
     ports: Optional[Iterable[object]] = None,
     image: Optional[str] = None,
@@ -108,6 +68,9 @@ def run(
         the run lasts. None: it is empty.
     max_bytes_inline: an artifact up to this size has its bytes in `content`.
     engine: what makes the microVM; "auto" takes the fastest usable one. `doctor()` lists them.
+    cold_boot: boot the microVM instead of copying one that has booted. It takes seconds, and the
+        address layouts and the hash secret of its kernel and interpreter are shared with no other
+        run.
     network, ports: not built yet; anything but False and no ports raises Unsupported.
     image: what to run in, see `prepare_image`; None: the embedded image.
     boot_timeout_seconds: for the microVM to come up, before the snippet begins.
@@ -124,66 +87,24 @@ def run(
     Ctrl-C in the main thread ends the microVM at once and raises KeyboardInterrupt; the same goes
     for any exception that a signal handler raises. A handler that returns lets the run go on.
     """
-    checked_code = _arguments.check_code("code", code)
-    checked_engine = _arguments.check_engine("engine", engine)
-    checked_cpus = _arguments.check_int("cpus", cpus, 1, 64)
-    checked_memory = _arguments.check_int("memory_mb", memory_mb, 128, 1_048_576)
-    timeout_ms = _arguments.check_timeout("timeout_seconds", timeout_seconds)
-    checked_workdir = _arguments.check_workdir("workdir", workdir)
-    checked_env = _arguments.check_env("env", env)
-    checked_python_args = _arguments.check_strings("python_args", python_args)
-    checked_args = _arguments.check_strings("args", args)
-    checked_expect = _arguments.check_expect("expect", expect)
-    checked_files = check_files_in("files_in", files_in)
-    checked_network = _arguments.check_bool("network", network)
-    checked_ports = _arguments.check_ports("ports", ports)
-    checked_image = _arguments.check_image("image", image)
-    inline = _arguments.check_int("max_bytes_inline", max_bytes_inline, 0, None)
-    boot_timeout_ms = _arguments.check_timeout("boot_timeout_seconds", boot_timeout_seconds)
-    limits = {
-        "max_processes": _arguments.check_limit("max_processes", max_processes, 8, 32768),
-        "max_disk_mb": 0
-        if max_disk_mb is None
-        else _arguments.check_limit("max_disk_mb", max_disk_mb, 1, 1_048_576),
-        "max_files_in": _arguments.check_limit("max_files_in", max_files_in, 1, 2**32 - 1),
-        "max_files_in_bytes": _arguments.check_limit("max_files_in_bytes", max_files_in_bytes),
-        "max_stdout_bytes": _arguments.check_limit("max_stdout_bytes", max_stdout_bytes),
-        "max_stderr_bytes": _arguments.check_limit("max_stderr_bytes", max_stderr_bytes),
-        "max_artifacts": _arguments.check_limit("max_artifacts", max_artifacts, 1, 2**32 - 1),
-        "max_artifact_bytes": _arguments.check_limit("max_artifact_bytes", max_artifact_bytes),
-    }
-    try:
-        with open_stdin("stdin", stdin) as stdin_fd:
-            raw = _flashvm.run(
-                _library(),
-                checked_code,
-                engine=checked_engine,
-                cpus=checked_cpus,
-                memory_mb=checked_memory,
-                timeout_ms=timeout_ms,
-                boot_timeout_ms=boot_timeout_ms,
-                workdir=checked_workdir,
-                env=checked_env,
-                python_args=checked_python_args,
-                args=checked_args,
-                expect=checked_expect,
-                files_in=checked_files,
-                stdin_fd=stdin_fd,
-                network=checked_network,
-                ports=checked_ports,
-                image=checked_image,
-                **limits,
-            )
-    finally:
-        _progress_line.show(None)
-    return result_from_raw(raw, inline)
+    options = dict(locals())
+    del options["code"]
+    if options["cold_boot"] is not False:
+        return run_with_options(None, code, options)
+    guest = check_guest(options)
+    pool = _default_pools.find(guest)
+    result = run_with_options(pool, code, options)
+    if pool is None and result.restored:
+        _default_pools.begin(guest)
+    return result
 
 
-_RUN_OPTIONS = [
-    name
+# Each option of run, with its default.
+RUN_DEFAULTS = {
+    name: parameter.default
     for name, parameter in inspect.signature(run).parameters.items()
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-]
+}
 
 
 def run_with_config(code: Union[str, bytes], config: Mapping[str, Any]) -> Result:
@@ -191,7 +112,7 @@ def run_with_config(code: Union[str, bytes], config: Mapping[str, Any]) -> Resul
 
     Raises InvalidArgument for a key that is no option of `run`; the message names the nearest one.
     """
-    return run(code, **_arguments.check_config("config", config, _RUN_OPTIONS))
+    return run(code, **_arguments.check_config("config", config, list(RUN_DEFAULTS)))
 
 
 def find_embedded_data_path() -> pathlib.Path:
@@ -216,30 +137,39 @@ def prepare_image(image: Optional[str] = None) -> str:
         "sha256:...", also behind a name and "@": what the cache has under this digest;
         any other name: the image in the cache that was last used under it.
 
+    Ctrl-C ends it as it ends a run.
+
     Returns the image's name with its digest, "localhost/flashvm:python-basic@sha256:...": the
     `image_used` of its runs, which may be passed as `image` again.
 
     Raises NotFound, or ImageInvalid for an image that is damaged, unsafe, for another architecture
     or without a Python that starts. flashVM fetches no images; skopeo does.
     """
-    try:
-        return _flashvm.prepare_image(_library(), _arguments.check_image("image", image))
-    finally:
-        _progress_line.show(None)
+    with progress():
+        return _flashvm.prepare_image(library(), _arguments.check_image("image", image))
 
 
 def list_cached_images() -> List[CachedImage]:
     """The images in the cache, those used last first."""
-    return cast(List[CachedImage], _flashvm.list_cached_images(_library()))
+    return cast(List[CachedImage], _flashvm.list_cached_images(library()))
+
+
+def list_cached_templates() -> List[CachedTemplate]:
+    """The templates in the cache, those used last first.
+
+    A template is a guest that has booted and waits, of which a run gets a copy. It is made by the
+    first run with such a guest (image, memory_mb, cpus, engine) and used for a day.
+    """
+    return cast(List[CachedTemplate], _flashvm.list_cached_templates(library()))
 
 
 def clear_cache() -> int:
-    """Remove all images from the cache. Returns how many bytes that freed.
+    """Remove all images and templates from the cache. Returns how many bytes that freed.
 
-    Safe at any time: an image that another process is unpacking stays, and one that a microVM runs
-    from goes when the run ends. Nothing but flashVM's own files is removed.
+    Safe at any time: one that another process is making stays, and what a microVM runs from goes
+    when the run ends. Nothing but flashVM's own files is removed.
     """
-    return _flashvm.clear_cache(_library())
+    return _flashvm.clear_cache(library())
 
 
 def doctor() -> DoctorReport:
@@ -247,7 +177,5 @@ def doctor() -> DoctorReport:
 
     `doctor()["ready"]` says whether a run would work, `doctor()["note"]` what to do if not.
     """
-    try:
-        return cast(DoctorReport, _flashvm.doctor(_library()))
-    finally:
-        _progress_line.show(None)
+    with progress():
+        return cast(DoctorReport, _flashvm.doctor(library()))

@@ -93,6 +93,18 @@ def check_code(name: str, value: object) -> bytes:
         ) from None
 
 
+def check_codes(name: str, value: object) -> Iterable[Any]:
+    """Snippets, which are looked at when it is their turn; but not one of them."""
+    if isinstance(value, (str, bytes)):
+        raise InvalidArgumentType(
+            f"{name} must be a list of snippets, not one {type(value).__name__}; "
+            f"write {name}=[{shown(value)}]"
+        )
+    if not isinstance(value, Iterable):
+        raise wrong_type(name, value, "a list, or another iterable, of snippets")
+    return value
+
+
 def check_strings(name: str, value: object) -> Tuple[bytes, ...]:
     """A list (or other iterable) of str, but not one str."""
     if isinstance(value, (str, bytes)):

@@ -13,8 +13,25 @@ def open(
     progress: Callable[[Optional[str]], object],
     /,
 ) -> Handle: ...
+
+class Pool:
+    """An opaque capsule; the pool is closed when its last reference goes."""
+
+def pool_open(
+    handle: Handle,
+    image: Optional[bytes],
+    engine: bytes,
+    cpus: int,
+    memory_mb: int,
+    boot_timeout_ms: int,
+    size: int,
+    idle_ms: int,
+    /,
+) -> Pool: ...
+def pool_stats(pool: Pool, /) -> Dict[str, int]: ...
 def run(
     handle: Handle,
+    pool: Optional[Pool],
     code: bytes,
     engine: bytes,
     cpus: int,
@@ -28,6 +45,8 @@ def run(
     expect: Tuple[bytes, ...],
     files_in: Tuple[Tuple[bytes, Optional[bytes], Optional[bytes]], ...],
     stdin_fd: int,
+    cancel_fd: int,
+    cold_boot: bool,
     network: bool,
     ports: Tuple[bytes, ...],
     image: Optional[bytes],
@@ -43,6 +62,7 @@ def run(
 def artifact_save(guest_path: bytes, host_path: bytes, directory: bytes, /) -> bytes: ...
 def prepare_image(handle: Handle, image: Optional[bytes], /) -> str: ...
 def list_cached_images(handle: Handle, /) -> List[Dict[str, Any]]: ...
+def list_cached_templates(handle: Handle, /) -> List[Dict[str, Any]]: ...
 def clear_cache(handle: Handle, /) -> int: ...
 def doctor(handle: Handle, /) -> Dict[str, Any]: ...
 def version() -> str: ...

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What `list_cached_images` returns."""
+"""What `list_cached_images` and `list_cached_templates` return."""
 
 from __future__ import annotations
 
@@ -14,4 +14,17 @@ class CachedImage(TypedDict):
     digest: str  # of its manifest: "sha256:..."
     size_bytes: int  # that it takes in the cache
     made_at: int  # seconds since 1970, as time.time()
+    used_at: int
+
+
+class CachedTemplate(TypedDict):
+    """A template in the cache: a guest that has booted and waits, of which a run gets a copy."""
+
+    image: str  # with its digest
+    engine: str
+    accelerator: str
+    cpus: int
+    memory_mb: int
+    size_bytes: int  # that it takes in the cache
+    made_at: int  # seconds since 1970; it is used for a day, then made anew
     used_at: int

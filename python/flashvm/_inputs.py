@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import stat
 from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 from ._arguments import check_str, shown, to_guest_bytes, wrong_type, wrong_value
@@ -88,7 +90,21 @@ def _descriptor_of(name: str, file: Any) -> int:
         ) from None
     if not isinstance(descriptor, int) or descriptor < 0:
         raise wrong_value(f"{name}.fileno()", descriptor, "a descriptor")
+    _check_readable(name, file, descriptor)
     return descriptor
+
+
+def _check_readable(name: str, file: object, descriptor: int) -> None:
+    """The library checks it too, but knows no more than the descriptor's number."""
+    try:
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+    except OSError as error:
+        raise wrong_value(name, file, f"an open file ({error.strerror})") from None
+    if flags & os.O_PATH or flags & os.O_ACCMODE == os.O_WRONLY:
+        raise wrong_value(name, file, "a file that is open for reading")
+    if is_directory:
+        raise wrong_value(name, file, "a file and no directory")
 
 
 @contextlib.contextmanager

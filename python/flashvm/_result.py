@@ -145,6 +145,10 @@ class Result(_Record):
     stderr_truncated: bool
     artifacts: List[Artifact]
     artifacts_note: Optional[str]  # what was left out and why; None: nothing was
+    restored: bool  # from a template of a microVM that had booted; False: it booted itself
+    pooled: bool  # restored before the run was asked for
+    reseeded: bool  # its generators got new randomness before the snippet began
+    clock_set: bool  # its clock was set to the host's then
     image_used: str  # "localhost/flashvm:python-basic@sha256:..."
     engine: str  # "qemu"
     accelerator: str  # "kvm" or "tcg"
@@ -217,6 +221,10 @@ def result_from_raw(raw: Dict[str, Any], max_bytes_inline: int) -> Result:
         "oom_killed": raw["oom_killed"],
         "ended_by_limit": raw["ended_by_limit"],
         "started": raw["started"],
+        "restored": raw["restored"],
+        "pooled": raw["pooled"],
+        "reseeded": raw["reseeded"],
+        "clock_set": raw["clock_set"],
         "term_signal": raw["term_signal"],
     }
     for name in ("stdout", "stderr"):

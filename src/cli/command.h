@@ -2,6 +2,8 @@
 /* What each command of `flashvm` is, and what they share. */
 #pragma once
 
+#include <getopt.h>
+
 #include <flashvm/flashvm.h>
 
 #include "cli/progress.h"
@@ -26,7 +28,8 @@ int command_usage_error(const struct command *command, const char *format, ...)
 
 /* As above for what getopt_long() returned, ':' or '?', with ":" at the start of its short options.
  */
-int command_option_error(const struct command *command, int returned, char **argv);
+int command_option_error(const struct command *command, int returned,
+                         const struct option *long_options, char **argv);
 
 /* Print the command's help to stdout. Return: the exit code. */
 int command_show_help(const struct command *command);

@@ -138,7 +138,7 @@ static int doctor_run(int argc, char **argv)
         if (option == 'h')
             return command_show_help(&doctor_command);
         if (option != 'j')
-            return command_option_error(&doctor_command, option, argv);
+            return command_option_error(&doctor_command, option, options, argv);
         as_json = true;
     }
     if (optind < argc)

@@ -11,11 +11,25 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/message.h"
 #include "cli/text.h"
 
 /* ---- list ------------------------------------------------------------------------------------ */
+
+/* Of the cache. */
+struct contents {
+    struct flashvm_cached_images *images;
+    struct flashvm_cached_templates *templates;
+};
+
+static void contents_finish(struct contents *contents)
+{
+    flashvm_cached_images_free(contents->images);
+    flashvm_cached_templates_free(contents->templates);
+}
+#define cleanup_contents __attribute__((cleanup(contents_finish)))
 
 static json_t *image_json(const struct flashvm_cached_image *image)
 {
@@ -30,15 +44,28 @@ static json_t *image_json(const struct flashvm_cached_image *image)
                      (json_int_t)image->made_at, "used_at", (json_int_t)image->used_at);
 }
 
-static int print_json(const struct flashvm_cached_images *images)
+static json_t *template_json(const struct flashvm_cached_template *template)
 {
-    cleanup_json json_t *list = json_array();
-    cleanup_json json_t *object = json_pack("{s:O}", "images", list);
+    return json_pack("{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "image",
+                     json_text_or_null(template->image), "engine", template->engine, "accelerator",
+                     template->accelerator, "cpus", (json_int_t) template->cpus, "memory_mb",
+                     (json_int_t) template->memory_mb, "size_bytes",
+                     (json_int_t) template->size_bytes, "made_at", (json_int_t) template->made_at,
+                     "used_at", (json_int_t) template->used_at);
+}
+
+static int print_json(const struct contents *contents)
+{
+    cleanup_json json_t *images = json_array(), *templates = json_array();
+    cleanup_json json_t *object = json_pack("{s:O, s:O}", "images", images, "templates", templates);
     cleanup_free char *text = NULL;
     int status = 0;
 
-    for (size_t i = 0; i < images->image_count; i++)
-        status |= json_array_append_new(list, image_json(images->images[i]));
+    for (size_t i = 0; i < contents->images->image_count; i++)
+        status |= json_array_append_new(images, image_json(contents->images->images[i]));
+    for (size_t i = 0; i < contents->templates->template_count; i++)
+        status |=
+            json_array_append_new(templates, template_json(contents->templates->templates[i]));
     text = status == 0 ? json_text(object) : NULL;
     if (text == NULL) {
         show_error("cannot print the list as JSON: the host is out of memory");
@@ -59,16 +86,22 @@ static void print_time(int64_t seconds)
     printf("  %-16s", text);
 }
 
+static void print_columns(uint64_t size_bytes, int64_t made_at, int64_t used_at)
+{
+    printf("  %7.1f", (double)size_bytes / 1e6);
+    print_time(made_at);
+    print_time(used_at);
+}
+
 /* What the image was called first stands in the row, its other names below it. */
-static void print_for_person(const struct flashvm_cached_images *images)
+static void print_images(const struct flashvm_cached_images *images)
 {
     printf("%-19s  %7s  %-16s  %-16s  %s\n", "DIGEST", "MB", "MADE", "LAST USED", "REFERENCE");
     for (size_t i = 0; i < images->image_count; i++) {
         const struct flashvm_cached_image *image = images->images[i];
 
-        printf("%.19s  %7.1f", image->digest, (double)image->size_bytes / 1e6);
-        print_time(image->made_at);
-        print_time(image->used_at);
+        printf("%.19s", image->digest);
+        print_columns(image->size_bytes, image->made_at, image->used_at);
         for (size_t j = 0; image->references[j]; j++) {
             const char *reference = image->references[j];
             cleanup_free char *printable = text_printable(reference, strlen(reference), false);
@@ -78,23 +111,36 @@ static void print_for_person(const struct flashvm_cached_images *images)
     }
 }
 
-static void free_images(struct flashvm_cached_images **images)
+static void print_templates(const struct flashvm_cached_templates *templates)
 {
-    flashvm_cached_images_free(*images);
+    printf("\nTEMPLATE OF  CPUS    MIB  %7s  %-16s  %-16s  %s\n", "MB", "MADE", "LAST USED",
+           "ENGINE");
+    for (size_t i = 0; i < templates->template_count; i++) {
+        const struct flashvm_cached_template *template = templates->templates[i];
+        const char *digest = strstr(template->image, "@sha256:");
+
+        printf("%.19s  ", digest ? digest + 1 : "?");
+        printf("%4u  %5u", template->cpus, template->memory_mb);
+        print_columns(template->size_bytes, template->made_at, template->used_at);
+        printf("  %s/%s\n", template->engine, template->accelerator);
+    }
 }
 
 static int list(struct library *library, bool as_json, struct flashvm_error *error)
 {
-    __attribute__((cleanup(free_images))) struct flashvm_cached_images *images = NULL;
+    cleanup_contents struct contents contents = {0};
 
-    if (flashvm_list_cached_images(library->fvm, &images, error) != FLASHVM_OK) {
+    if (flashvm_list_cached_images(library->fvm, &contents.images, error) != FLASHVM_OK ||
+        flashvm_list_cached_templates(library->fvm, &contents.templates, error) != FLASHVM_OK) {
         if (as_json)
             json_show_error(error);
         return show_failure(error);
     }
     if (as_json)
-        return print_json(images);
-    print_for_person(images);
+        return print_json(&contents);
+    print_images(contents.images);
+    if (contents.templates->template_count > 0)
+        print_templates(contents.templates);
     return 0;
 }
 
@@ -103,8 +149,14 @@ static int list(struct library *library, bool as_json, struct flashvm_error *err
 static int prepare(struct library *library, const char *image, struct flashvm_error *error)
 {
     cleanup_free char *image_used = NULL;
+    int status;
 
-    if (flashvm_prepare_image(library->fvm, image, &image_used, error) != FLASHVM_OK)
+    if (interrupt_catch(error) < 0)
+        return show_failure(error);
+    status = flashvm_prepare_image(library->fvm, image, &image_used, error);
+    if (interrupt_signal() != 0)
+        return 128 + interrupt_signal();
+    if (status != FLASHVM_OK)
         return show_failure(error);
     printf("%s\n", image_used);
     return 0;
@@ -151,7 +203,7 @@ static int image_run(int argc, char **argv)
         if (option == 'h')
             return command_show_help(&image_command);
         if (option != 'j')
-            return command_option_error(&image_command, option, argv);
+            return command_option_error(&image_command, option, options, argv);
         as_json = true;
     }
     if (optind == argc)
@@ -172,16 +224,18 @@ static int image_run(int argc, char **argv)
 
 const struct command image_command = {
     .name = "image",
-    .summary = "list, prepare or clear away images in the cache",
+    .summary = "list, prepare or clear away what is in the cache",
     .help = "Usage: flashvm image list [--json]\n"
             "       flashvm image prepare [IMAGE]\n"
             "       flashvm image clear\n"
-            "An image is unpacked once, into the cache, and serves all runs.\n"
+            "An image is unpacked once, into the cache, and serves all runs. The first run\n"
+            "also leaves a template there: a microVM that has booted, of which other runs\n"
+            "get a copy.\n"
             "\n"
-            "  list     the images in the cache, those used last first\n"
+            "  list     the images and templates in the cache, those used last first\n"
             "  prepare  unpack IMAGE, so that its first run need not, and print its\n"
             "           reference with its digest; what is there already stays as it is\n"
-            "  clear    remove all images from the cache, and say how much room that made;\n"
+            "  clear    remove all of them from the cache, and say how much room that made;\n"
             "           safe while others run\n"
             "\n"
             "      --json  print the list as one JSON object\n"

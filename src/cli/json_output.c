@@ -149,6 +149,10 @@ int json_result_text(const struct flashvm_result *result, const char *const *sav
         json_object_set(object, "artifacts", artifacts) < 0 ||
         json_object_set_new(object, "artifacts_note", json_text_or_null(result->artifacts_note)) <
             0 ||
+        json_object_set_new(object, "restored", json_boolean(result->restored)) < 0 ||
+        json_object_set_new(object, "pooled", json_boolean(result->pooled)) < 0 ||
+        json_object_set_new(object, "reseeded", json_boolean(result->reseeded)) < 0 ||
+        json_object_set_new(object, "clock_set", json_boolean(result->clock_set)) < 0 ||
         json_object_set_new(object, "image_used", json_text_or_null(result->image_used)) < 0 ||
         json_object_set_new(object, "engine", json_text_or_null(result->engine)) < 0 ||
         json_object_set_new(object, "accelerator", json_text_or_null(result->accelerator)) < 0 ||

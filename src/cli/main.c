@@ -33,6 +33,7 @@ static void print_overview(FILE *stream)
           "  FLASHVM_CACHE_DIR    the cache (flashvm in $XDG_CACHE_HOME or ~/.cache)\n"
           "  FLASHVM_DATA_DIR     the guest's kernel, initramfs and embedded image\n"
           "  FLASHVM_LIBEXEC_DIR  the helper programs\n"
+          "  FLASHVM_OFFLINE      1 is shown by doctor; flashVM never uses a network\n"
           "\n"
           "Exit codes from 240 on are flashVM's own; 'flashvm help run' lists them.\n",
           stream);

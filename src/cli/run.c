@@ -14,6 +14,7 @@
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/message.h"
+#include "cli/option_names.h"
 #include "cli/run_arguments.h"
 #include "cli/run_help.h"
 #include "cli/snippet.h"
@@ -125,7 +126,7 @@ static void show_notes(const struct run_arguments *arguments, const struct flash
     if (arguments->expect[0] && result->artifact_count == 0)
         show_note("no file matches --expect");
     if (result->artifacts_note)
-        show_note("%s", result->artifacts_note);
+        show_note("not all artifacts are here: %s", result->artifacts_note);
 }
 
 static int hand_over(const struct run_arguments *arguments, const struct flashvm_result *result,
@@ -199,6 +200,7 @@ static int run_run(int argc, char **argv)
         return result->exit_code;
     if (interrupt_signal() != 0)
         return 128 + interrupt_signal();
+    option_names_translate(&error);
     if (arguments.as_json)
         json_show_error(&error);
     return show_failure(&error);

@@ -22,6 +22,7 @@ enum option_key {
     OPTION_HELP = 'h',
     OPTION_QUIET = 'q',
     OPTION_BOOT_TIMEOUT = 256,
+    OPTION_COLD_BOOT,
     OPTION_ENGINE,
     OPTION_ENV,
     OPTION_EXPECT,
@@ -51,6 +52,7 @@ enum option_key {
 static const struct option long_options[] = {
     {"boot-timeout", required_argument, NULL, OPTION_BOOT_TIMEOUT},
     {"code", required_argument, NULL, OPTION_CODE},
+    {"cold-boot", no_argument, NULL, OPTION_COLD_BOOT},
     {"cpus", required_argument, NULL, OPTION_CPUS},
     {"engine", required_argument, NULL, OPTION_ENGINE},
     {"env", required_argument, NULL, OPTION_ENV},
@@ -203,6 +205,9 @@ static int take_option(struct run_arguments *arguments, int key, char **argv)
             return command_usage_error(&run_command, "-c can be given only once");
         arguments->code = optarg;
         return 0;
+    case OPTION_COLD_BOOT:
+        options->cold_boot = true;
+        return 0;
     case OPTION_HELP:
         arguments->help = true;
         return 0;
@@ -250,7 +255,7 @@ static int take_option(struct run_arguments *arguments, int key, char **argv)
         options->workdir = optarg;
         return 0;
     default:
-        return command_option_error(&run_command, key, argv);
+        return command_option_error(&run_command, key, long_options, argv);
     }
 }
 
@@ -265,6 +270,9 @@ static int take_source(struct run_arguments *arguments, const char *const *value
                                    "no snippet: give -c CODE, a file, or '-' for standard input");
     if (arguments->code == NULL)
         arguments->file = *values ? *values++ : "-";
+    if (arguments->file && *arguments->file == '\0')
+        return command_usage_error(&run_command, "the snippet's file has an empty name; give -c "
+                                                 "CODE, a file, or '-' for standard input");
     arguments->options.args = values;
     if (arguments->out_dir && arguments->expect[0] == NULL)
         return command_usage_error(

@@ -23,6 +23,8 @@ const char run_help[] =
     "      --cpus N              virtual CPUs, 1 to 64 (1)\n"
     "      --image IMAGE         run in that image; see 'flashvm help image' (the\n"
     "                            embedded one)\n"
+    "      --cold-boot           boot the microVM, which takes seconds, instead of\n"
+    "                            copying one that has booted; shares nothing random\n"
     "      --engine NAME         what makes the microVM; 'flashvm doctor' lists the\n"
     "                            engines (auto)\n"
     "      --network             not built yet: an error, as is --port PORT\n"

@@ -13,7 +13,7 @@ static int version_run(int argc, char **argv)
     /* `flashvm --version` comes here as well, with argv[0] being that. */
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1)
         return option == 'h' ? command_show_help(&version_command)
-                             : command_option_error(&version_command, option, argv);
+                             : command_option_error(&version_command, option, options, argv);
     if (optind < argc)
         return command_usage_error(&version_command, "'%s' is one argument too many", argv[optind]);
     printf("flashvm %s\n", flashvm_version());
