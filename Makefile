@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help hello test unit fuzz e2e wheel wheel-test lint format guest clean
+.PHONY: help hello test unit fuzz e2e bench wheel wheel-test lint format guest clean
 
 PYTHON ?= /usr/bin/python3
 VENV := .venv
@@ -23,6 +23,7 @@ help:
 	@echo 'make unit     the unit tests alone (C, under ASan and UBSan)'
 	@echo 'make fuzz     hostile bytes for every parser, for half a minute; RUNS=10000000 for a night'
 	@echo 'make e2e      the end-to-end tests alone; make e2e ARGS="-k name" for some of them'
+	@echo 'make bench    what a run costs, beside a subprocess: a table, a plot, raw samples; ARGS=--long'
 	@echo 'make wheel    dist/: the wheel and the source distribution, for other machines'
 	@echo 'make wheel-test  install both as a stranger would, and use them'
 	@echo 'make lint     style and static checks'
@@ -63,8 +64,8 @@ build/guest/image: build/packages-build $(GUEST_RECIPE)
 	@guest/kernel/build.sh $(DATA) build/guest/modules
 	@touch $@
 
-$(DATA)/initramfs.cpio: build/guest/image $(DEV)/compiled guest/zygote/sitecustomize.py $(wildcard guest/initramfs/*)
-	@guest/initramfs/build.sh $(DATA) build/guest/modules $(DEV)/guest/flashvm-agent guest/zygote/sitecustomize.py
+$(DATA)/initramfs.cpio: build/guest/image $(DEV)/compiled $(wildcard guest/zygote/*.py) $(wildcard guest/initramfs/*)
+	@guest/initramfs/build.sh $(DATA) build/guest/modules $(DEV)/guest/flashvm-agent guest/zygote
 	@touch $@
 
 guest: $(DATA)/initramfs.cpio
@@ -112,6 +113,9 @@ fuzz: $(FUZZ)/build.ninja
 
 e2e: $(VENV)/package $(VENV)/tests $(DEV)/compiled
 	@$(VENV)/bin/python -m pytest tests/e2e $(ARGS)
+
+bench: $(VENV)/package
+	@$(VENV)/bin/python -m bench $(ARGS)
 
 wheel-test: build/wheel $(VENV)/package $(VENV)/tests
 	@$(VENV)/bin/python -m pytest tests/e2e/install $(ARGS)

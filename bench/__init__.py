@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What a run costs: `make bench`, or `python -m bench --help`. It uses the installed package."""
