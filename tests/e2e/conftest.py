@@ -7,6 +7,7 @@ not met is then a failure, elsewhere it is skipped.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -19,6 +20,8 @@ from interpreters import pythons
 from processes import descendants, wait_until
 
 pytest_plugins = ["stand_in", "ordinary_user", "hostile"]
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 REQUIRED = set(filter(None, os.environ.get("FLASHVM_REQUIRE", "").split(",")))
 
@@ -39,6 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # starts with a signal ignored keeps ignoring it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # The machine does what a test is about, and nothing ahead of time. test_pool.py has its own.
+    os.environ["FLASHVM_POOL_SIZE"] = "0"
+    # What a caller leaves behind becomes a child of ours, where _nothing_is_left sees it.
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
 @pytest.fixture(autouse=True)

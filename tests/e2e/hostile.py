@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterator, List, Union
 
 import pytest
 from ordinary_user import UID, User, as_user
-from processes import descendants, wait_until
+from processes import wait_until
 
 import flashvm as fvm
 
@@ -72,10 +72,6 @@ class Run:
         assert isinstance(outcome, fvm.Result), outcome
         assert time.monotonic() - begin < limit
         return outcome
-
-
-def _left_of(caller: subprocess.Popen[bytes]) -> bool:
-    return any(process.is_vm for process in descendants(caller.pid))
 
 
 @pytest.fixture(params=["root", pytest.param("user", marks=pytest.mark.needs("root"))])

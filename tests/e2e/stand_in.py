@@ -11,6 +11,8 @@ from typing import Callable, Iterator
 
 import pytest
 
+import flashvm as fvm
+
 PROGRAM = "qemu-system-x86_64"
 VERSION = '[ "$1" = --version ] && echo "QEMU emulator version 7.2.99 (a stand-in)" && exit'
 
@@ -44,12 +46,21 @@ def _install() -> Iterator[Callable[[str], Path]]:
     shutil.rmtree(base)
 
 
-@pytest.fixture(scope="module")
-def stand_in(_install: Callable[[str], Path]) -> Iterator[None]:
-    """In this module QEMU is the stand-in guest, for this process and those it starts."""
+@pytest.fixture(scope="session")
+def _stand_in_directory(_install: Callable[[str], Path]) -> Path:
+    """Where the stand-in guest is; the cache has a template of it, which takes a second to make."""
     directory = _install(Path(__file__).with_name("stand_in_guest.py").read_text())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(directory), prepend=os.pathsep)
+        fvm.run("")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def stand_in(_stand_in_directory: Path) -> Iterator[None]:
+    """In this module QEMU is the stand-in guest, for this process and those it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(_stand_in_directory), prepend=os.pathsep)
         yield
 
 

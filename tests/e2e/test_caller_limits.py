@@ -17,11 +17,12 @@ pytestmark = pytest.mark.usefixtures("stand_in")
 LIMITED = "see ulimit -"
 
 
-def run_prints(code: str) -> str:
+def run_prints(code: str, cold_boot: bool = False) -> str:
     """A Python program that runs the snippet and prints its output, or the error."""
+    options = f"expect=['*'], cold_boot={cold_boot}"
     return (
         "import flashvm\n"
-        f"try: print(flashvm.run({code!r}, expect=['*']).stdout, end='')\n"
+        f"try: print(flashvm.run({code!r}, {options}).stdout, end='')\n"
         "except flashvm.FlashVMError as error: print(error)\n"
     )
 
@@ -52,11 +53,13 @@ def test_a_limit_on_the_size_of_files_is_an_error_and_no_death(
     done = after(f"ulimit -f {blocks}", [command, "image", "prepare"], env)
     assert done.returncode == 242 and f"{LIMITED}f" in done.stderr
     assert {path.suffix for path in cache.rglob("*.*")} == {".lock"}
-    program = [sys.executable, "-c", run_prints("zeros a 2000000")]
-    done = after(f"ulimit -f {blocks}", program, {"TMPDIR": str(tmp_path)})
-    assert (
-        f"/a: File too large (the limit on the size of files is too low: {LIMITED}f)" in done.stdout
-    )
+    for cold_boot, what in ((True, "/a"), (False, "cannot make a file in memory of 512 MiB")):
+        program = [sys.executable, "-c", run_prints("zeros a 2000000", cold_boot)]
+        done = after(f"ulimit -f {blocks}", program, {"TMPDIR": str(tmp_path)})
+        assert (
+            f"{what}: File too large (the limit on the size of files is too low: {LIMITED}f)"
+            in done.stdout
+        )
     assert list(tmp_path.glob("flashvm-*")) == []
 
 

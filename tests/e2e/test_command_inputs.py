@@ -23,7 +23,8 @@ def run(command: str, *args: Any, **options: Any) -> subprocess.CompletedProcess
 def request(command: str, *args: Any) -> Dict[str, Any]:
     """What the guest was asked for, with `echo` as the snippet."""
     sent: Dict[str, Any] = json.loads(run(command, *args, stdin=subprocess.DEVNULL).stdout)
-    return {**sent["request"], "files": [path for path, _, _ in sent["files"]]}
+    usual: Dict[str, Any] = {"args": []}
+    return {**usual, **sent["request"], "files": [path for path, _, _ in sent["files"]]}
 
 
 # ---- standard input ----
@@ -106,7 +107,9 @@ def test_what_follows_a_file_is_the_snippets_own(command: str, tmp_path: Path) -
 def test_an_argument_that_is_no_utf8_is_named(command: str) -> None:
     done = run(command, "-c", "", b"\xff", stdin=subprocess.DEVNULL)
     assert done.returncode == 240
-    assert done.stderr == b'flashvm: error: args has "\\xff"; it must be valid UTF-8\n'
+    assert done.stderr == (
+        b'flashvm: error: the list of arguments has "\\xff"; it must be valid UTF-8\n'
+    )
 
 
 # ---- files ----
@@ -135,7 +138,7 @@ def test_files_for_the_snippet(command: str, tmp_path: Path) -> None:
 
 
 def test_limits_reach_the_guest_and_the_host(command: str) -> None:
-    limits = "--max-processes 9 --max-disk 7 --max-artifacts 5 --max-artifact-bytes 3"
+    limits = "--max-processes 9 --max-disk 7 --max-artifacts 5 --max-artifact-bytes 3 --expect x"
     sent = request(command, "-c", "echo", *limits.split())
     assert (sent["max_processes"], sent["max_disk_bytes"]) == (9, 7 * 2**20)
     assert (sent["max_artifacts"], sent["max_artifact_bytes"]) == (5, 3)

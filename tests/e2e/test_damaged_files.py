@@ -193,7 +193,7 @@ def test_a_damaged_layout(data: Path, cache: Path, name: str, damage: Damage) ->
     damage(data / "oci" / name)
     exit_code, said = run("image", "prepare")
     assert exit_code in (241, 242, 247)
-    assert f"{data}/oci/{name}" in said and "make guest" in said
+    assert f"{data}/oci" in said and name in said and "make guest" in said
     assert not cache.exists() or not list(cache.rglob("*.*"))
 
 

@@ -55,14 +55,14 @@ def test_a_read_only_cache_without_the_image(command: str) -> None:
     assert done.returncode == 242
     assert said(done) == (
         "flashvm: error: cannot make the cache directory /mnt/rootfs "
-        "(XDG_CACHE_HOME can name another): Read-only file system\n"
+        "(FLASHVM_CACHE_DIR can name another): Read-only file system\n"
     )
     mount = "mount -t tmpfs -o mode=700 x /mnt; mkdir -m 700 /mnt/rootfs; mount -o remount,ro /mnt"
     done = on_host(mount, [command, "run", "-c", ""], env=env)
     assert done.returncode == 242
     assert (
         "no image in the cache /mnt/rootfs, and no place for it "
-        "(XDG_CACHE_HOME can name another): cannot open the lock "
+        "(FLASHVM_CACHE_DIR can name another): cannot open the lock "
     ) in said(done)
 
 
@@ -97,7 +97,7 @@ def test_a_read_only_home(command: str, monkeypatch: pytest.MonkeyPatch) -> None
     done = on_host(READ_ONLY, [command, "run", "-c", ""], env={"HOME": "/mnt"})
     assert done.returncode == 242
     assert said(done) == (
-        "flashvm: error: no place for the cache (XDG_CACHE_HOME can name a directory for it): "
+        "flashvm: error: no place for the cache (FLASHVM_CACHE_DIR can name a directory for it): "
         "cannot make the directory /mnt/.cache: Read-only file system\n"
     )
 
@@ -117,7 +117,7 @@ def test_a_relative_xdg_cache_home_is_ignored(
 
 
 def test_a_full_tmpdir_fails_the_run_and_is_empty_after(command: str) -> None:
-    argv = [command, "run", "--expect", "*", "-c", "file a first\nzeros b 2000000\nhang"]
+    argv = [command, "run", "--expect", "*", "-c", "file a first\nzeros b 2000000\ncollect\nhang"]
     script = SMALL + '"$@" || echo $?; ls -A /mnt; set -- true'
     done = on_host(script, argv, env={"TMPDIR": "/mnt"})
     assert done.stdout == "242\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, Tuple
 
 import pytest
+from callers import python
 
 import flashvm as fvm
 
@@ -84,3 +85,35 @@ def test_without_qemu_a_run_says_what_to_install(engine: str) -> None:
 @pytest.mark.usefixtures("_no_qemu")
 def test_the_image_can_be_prepared_without_qemu() -> None:
     assert fvm.prepare_image().startswith("localhost/flashvm:python-basic@sha256:")
+
+
+@pytest.fixture
+def libexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with flashVM's own programs, of which one can be missing."""
+    directory = tmp_path / "libexec"
+    directory.mkdir()
+    for name in ("flashvm-jail", "flashvm-probe-kvm"):
+        (directory / name).symlink_to(Path(fvm.__file__).parent / "bin" / name)
+    monkeypatch.setenv("FLASHVM_LIBEXEC_DIR", str(directory))
+    return directory
+
+
+def test_without_the_jail_nothing_is_ready(libexec: Path) -> None:
+    (libexec / "flashvm-jail").unlink()
+    done = python(
+        "import flashvm; report = flashvm.doctor(); print(report['ready'], report['note'])"
+    )
+    assert done.stdout == (
+        f"False Not ready: flashvm-jail is missing in {libexec}, or no program that this user can "
+        "start. Install flashVM again\n"
+    )
+
+
+def test_without_the_probe_there_is_no_kvm(libexec: Path) -> None:
+    (libexec / "flashvm-probe-kvm").unlink()
+    done = python(
+        "import flashvm; report = flashvm.doctor(); print(report['ready'], report['note'])"
+    )
+    assert done.stdout.startswith(
+        f"True Ready, but KVM cannot be used: flashvm-probe-kvm is missing in {libexec}, or no "
+    )

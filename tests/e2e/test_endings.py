@@ -14,6 +14,8 @@ from typing import List
 import pytest
 from processes import Process, descendants, is_alive, wait_until
 
+import flashvm as fvm
+
 SLEEPS = """
 import flashvm, sys, threading
 CODE = "print('begun', flush=True); import time; time.sleep(1000)"
@@ -35,6 +37,12 @@ WITH_A_CHILD = SLEEPS + (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _template() -> None:
+    """The VMs that are seen here are those of the snippets."""
+    fvm.run("")
+
+
 def start(code: str, tmp_path: Path) -> subprocess.Popen[bytes]:
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     # To a file: a pipe would stay open as long as a forked child has it.
@@ -48,7 +56,7 @@ def wait_for_vms(pid: int, count: int) -> List[Process]:
 
     # The jail and QEMU for each.
     wait_until(lambda: len(vms()) >= 2 * count, "no VM came up", 30)
-    time.sleep(1)  # it boots
+    time.sleep(1)  # the snippet begins
     return vms()
 
 

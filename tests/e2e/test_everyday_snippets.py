@@ -45,7 +45,7 @@ snippets = json.loads({snippets!r})
 outcomes = {{}}
 for name, source in snippets.items():
     for entry in os.listdir("/work"):
-        if entry != "out":
+        if entry not in ("in", "out"):
             shutil.rmtree(entry) if os.path.isdir(entry) else os.unlink(entry)
     with open("main.py", "wb") as file:
         file.write(base64.b64decode(source))

@@ -98,5 +98,5 @@ for options in ({}, {"stdin": "x"}, {"expect": ["*"]}):
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 3 and done.stderr == ""
-    assert all(line.startswith("EMFILE cannot make") for line in lines)
+    assert all(line.startswith("EMFILE cannot ") for line in lines)
     assert all("Too many open files" in line for line in lines)

@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import pytest
 from callers import python
@@ -130,6 +131,29 @@ def test_a_kernel_that_panics(stand_in_script: StandInScript) -> None:
         "Booting",
         "[    1.5] Kernel panic - not syncing: VFS",
     ]
+
+
+def test_a_boot_that_fails_is_not_tried_again(stand_in_script: StandInScript) -> None:
+    stand_in_script("exec sleep 100")
+    begin = time.monotonic()
+    with pytest.raises(fvm.BootFailed, match="the microVM was not up after 1 seconds"):
+        fvm.run("", boot_timeout_seconds=1)
+    assert time.monotonic() - begin < 2
+
+
+def test_a_template_that_does_not_work_is_made_anew_once(
+    stand_in_script: StandInScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here QEMU cannot read what it wrote."""
+    guest = shutil.which("qemu-system-x86_64")
+    stand_in_script(
+        f'case "$*" in *-incoming*) echo no machine >&2; exit 1;; esac; exec {guest} "$@"'
+    )
+    told: List[str] = []
+    monkeypatch.setattr(fvm._library._progress_line, "show", told.append)
+    with pytest.raises(fvm.BootFailed, match=r"ended before it was up\n.*\nno machine"):
+        fvm.run("")
+    assert told.count("booting a microVM, once, to make a template of it") == 2
 
 
 def test_a_qemu_that_refuses_to_start(stand_in_script: StandInScript) -> None:

@@ -148,39 +148,52 @@ def test_a_file_in_the_place_of_a_directory_stays(tmp_path: Path) -> None:
 # ---- frames ----
 
 RESULT = '{"exit_code":0,"term_signal":0,"started":true,"timed_out":false,"execute_us":1'
-RESULT += ',"oom_killed":false,"cpu_time_us":1,"peak_memory_bytes":1'
+RESULT += ',"oom_killed":false,"reseeded":true,"cpu_time_us":1,"peak_memory_bytes":1'
+
+# An artifact is begun.
+FOUR_BYTES = "collect\nframe FILE 04000000000000000061"
 
 FORGED: List[Tuple[str, str]] = [
     # bytes that are no frame: an unknown type, reserved bytes, more than the largest payload
     ("raw 0000000000000000", "bytes that are no frame"),
-    ("raw 1000000000000000", "bytes that are no frame"),
+    ("raw 1400000000000000", "bytes that are no frame"),
     ("raw ff00000000000000", "bytes that are no frame"),
     ("raw 0c01000000000000", "bytes that are no frame"),
     ("raw 0c00000001000100", "bytes that are no frame"),
     ("raw 0c000000ffffffff", "bytes that are no frame"),
-    # frames that only the host sends
-    ("frame SETUP", "a frame that only the host sends"),
-    ("frame REQUEST", "a frame that only the host sends"),
-    ("frame RUN", "a frame that only the host sends"),
-    ("frame STDIN", "a frame that only the host sends"),
-    ("frame CANCEL", "a frame that only the host sends"),
-    # frames out of turn
-    ("frame READY", "a frame that only the host sends"),
-    ("frame STARTED", "a frame that only the host sends"),
+    # frames that only the host sends, or out of turn
+    ("frame SETUP", "a frame out of turn"),
+    ("frame REQUEST", "a frame out of turn"),
+    ("frame RUN", "a frame out of turn"),
+    ("frame STDIN", "a frame out of turn"),
+    ("frame CANCEL", "a frame out of turn"),
+    ("frame REHEARSE", "a frame out of turn"),
+    ("frame RESEED", "a frame out of turn"),
+    ("frame READY", "a frame out of turn"),
+    ("frame STARTED", "a frame out of turn"),
     ("unstarted\nstdout early", "a frame out of turn"),
-    ("unstarted\nexit 0", "a frame out of turn"),
+    (f"unstarted\nresult {RESULT}}}", "differ on the start"),
+    (f"result {RESULT}}}".replace("true", "false", 1), "differ on the start"),
     ("unstarted\nframe READY", "a frame out of turn"),
+    ("frame DONE", "a frame out of turn"),
+    ("refuse the snippet has begun", "a frame out of turn"),
+    ("fail", "it refuses without a reason"),
+    ("frame FILE 00000000000000000061", "a frame out of turn"),
+    ("collect\nstdout late", "a frame out of turn"),
+    ("collect\nframe STARTED", "a frame out of turn"),
+    ("collect\nresult {}", "a frame out of turn"),
     # artifacts that do not hold together
-    ("frame FILE", "an artifact has an unsafe name"),
-    ("frame FILE 0000", "an artifact has an unsafe name"),
-    ("frame FILE_DATA 00", "more of an artifact than it said"),
-    ("frame FILE_END", "less of an artifact than it said"),
-    ("frame FILE 040000000000000061\nframe FILE_DATA 0000000000", "more of an artifact"),
-    ("frame FILE 040000000000000061\nframe FILE_DATA 00\nframe FILE_END", "less of an artifact"),
-    ("frame FILE 040000000000000061\nfile b inside", "an artifact out of turn"),
-    ("frame FILE 040000000000000061\nexit 0", "values out of range"),
-    ("frame FILE ffffffffffffffff61", "more artifacts than it was told to"),
-    ("frame FILE 010000100000000061", "more artifacts than it was told to"),  # 256 MiB and 1
+    ("collect\nframe FILE", "an artifact has an unsafe name"),
+    ("collect\nframe FILE 0000", "an artifact has an unsafe name"),
+    ("collect\nframe FILE 01000000000000000261", "an artifact has an unsafe name"),
+    ("collect\nframe FILE_DATA 00", "more of an artifact than it said"),
+    ("collect\nframe FILE_END", "less of an artifact than it said"),
+    (f"{FOUR_BYTES}\nframe FILE_DATA 0000000000", "more of an artifact"),
+    (f"{FOUR_BYTES}\nframe FILE_DATA 00\nframe FILE_END", "less of an artifact"),
+    (f"{FOUR_BYTES}\nfile b inside", "an artifact out of turn"),
+    (f"{FOUR_BYTES}\nframe DONE", "it ends within an artifact"),
+    ("collect\nframe FILE ffffffffffffffff0061", "more artifacts than it was told to"),
+    ("collect\nframe FILE 01000010000000000061", "more artifacts than it was told to"),  # 256 MiB
     ("\n".join(f"file {n} x" for n in range(1001)), "more artifacts than it was told to"),
     # results that are none
     ("result", "no valid JSON"),
@@ -192,7 +205,8 @@ FORGED: List[Tuple[str, str]] = [
     (f"result {RESULT}", "no valid JSON"),
     (f"result {RESULT}}}}}", "no valid JSON"),
     (f'result {RESULT},"exit_code":1}}', "no valid JSON"),
-    (f'result {RESULT},"left_out":5}}', "no valid JSON"),
+    (f"result {RESULT}}}".replace('"reseeded":true', '"reseeded":1'), "no valid JSON"),
+    (f"result {RESULT}}}".replace('"reseeded":true', '"reseeded":false'), "new randomness"),
     (f"result {RESULT}}}".replace("0,", "256,", 1), "out of range"),
     (f"result {RESULT}}}".replace("0,", "-1,", 1), "out of range"),
     (f"result {RESULT}}}".replace("0,", "0.5,", 1), "no valid JSON"),
@@ -208,9 +222,11 @@ def test_a_forged_frame_ends_the_run(code: str, says: str) -> None:
     assert says in broken_rule(code)
 
 
-def test_artifacts_that_nobody_asked_for_are_refused() -> None:
-    with pytest.raises(fvm.GuestFailed, match="an artifact out of turn"):
-        fvm.run("file a b")
+def test_what_comes_after_the_end_is_no_part_of_the_result() -> None:
+    """Where nobody asked for artifacts the result is the end."""
+    assert fvm.run("stdout hi\ncollect\nsleep 0.1\nfile a b").stdout == "hi\n"
+    result = fvm.run("file a b\ncollect\nframe DONE\nsleep 0.1\nfile c d", expect=["*"])
+    assert [artifact.guest_path for artifact in result.artifacts] == ["a"]
 
 
 # ---- too much ----
@@ -269,6 +285,11 @@ def test_a_guest_that_ends_early_is_an_error(begin: str, end: str, says: str) ->
 def test_a_guest_may_say_why_it_cannot(begin: str) -> None:
     with pytest.raises(fvm.GuestFailed, match="the guest cannot do the run: no python here"):
         fvm.run(f"{begin}fail no python here")
+
+
+def test_a_guest_may_say_that_the_caller_is_at_fault() -> None:
+    with pytest.raises(fvm.InvalidArgument, match=r"^files_in are too much$"):
+        fvm.run("unstarted\nrefuse files_in are too much")
 
 
 def test_what_the_guest_says_need_not_be_text() -> None:

@@ -26,13 +26,20 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small images: "slim" and "full" could run, "bare" has no Python, "arm" is not for us."""
+    """Small images: "slim" and "full" could run, "bare" has no Python, "link" only a symlink.
+
+    "arm" is not for us.
+    """
     directory = tmp_path_factory.mktemp("layout") / "oci"
     program = directory.parent / "python3"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    for tag in "slim", "full", "arm", "bare":
+    for tag in "slim", "full", "arm", "bare", "link":
         new_image(directory, tag)
+        if tag == "link":
+            (directory.parent / "link").symlink_to("/opt/python3")
+            insert(f"{directory}:{tag}", directory.parent / "link", "/usr/bin/python3")
+            continue
         insert(f"{directory}:{tag}", program, f"/usr/bin/{'sh' if tag == 'bare' else 'python3'}")
     insert(f"{directory}:full", program, "/usr/bin/more")
     configure(f"{directory}:full", "--config.workingdir=/srv/app", "--config.env=A=b")
@@ -63,7 +70,7 @@ def flashvm(command: str, own_cache: Dict[str, str]) -> Command:
 
 def setup_and_request(image: str) -> Dict[str, Any]:
     echo: Dict[str, Any] = json.loads(fvm.run("echo", image=image).stdout)
-    return {**echo["setup"], "workdir": echo["request"]["workdir"]}
+    return {**echo["setup"], "workdir": echo["request"].get("workdir", "/work")}
 
 
 # ---- which image ----
@@ -88,7 +95,7 @@ def test_what_a_run_used_can_be_run_again(layout: Path, monkeypatch: pytest.Monk
     assert fvm.run("", image=used).image_used == used
     assert fvm.run("", image=used.rpartition("@")[2]).image_used == used
     assert fvm.run("").image_used == fvm.run("", image=EMBEDDED).image_used
-    assert fvm.run("", image=fvm.prepare_image()).image_used == fvm.prepare_image("")
+    assert fvm.run("", image=fvm.prepare_image()).image_used == fvm.prepare_image(None)
 
 
 def test_an_index_of_several_platforms(layout: Path, tmp_path: Path) -> None:
@@ -136,11 +143,20 @@ def _cache() -> Path:
         ("oci:{layout}:arm", fvm.ImageInvalid, [":arm", 'it is for "linux/arm64"']),
         ("oci:{layout}:bare", fvm.ImageInvalid, [":bare", "it has no Python", "on its PATH (/"]),
         (
+            "oci:{layout}:link",
+            fvm.ImageInvalid,
+            ["it has no Python: /usr/bin/python3 is no executable file, and no symlink to one"],
+        ),
+        (
             "oci:/nonexistent:x",
             fvm.NotFound,
             ["oci:/nonexistent:x", "cannot open the image layout"],
         ),
-        ("oci:/etc", fvm.NotFound, ["oci:/etc", "/etc/oci-layout"]),
+        (
+            "oci:/etc",
+            fvm.NotFound,
+            ["oci:/etc", "/etc is no OCI image layout", "no file oci-layout"],
+        ),
         ("python:3", fvm.NotFound, ['"python:3" is not in the cache', "skopeo copy", EMBEDDED]),
         ("docker://python", fvm.InvalidArgument, ["flashVM fetches no images"]),
         ("sha256:" + 64 * "0", fvm.NotFound, ["is not in the cache"]),
@@ -194,7 +210,8 @@ def test_the_cache_is_listed_and_cleared(layout: Path, own_cache: Dict[str, str]
 
 
 def test_the_command_lists_prepares_and_clears(layout: Path, flashvm: Command) -> None:
-    assert json.loads(flashvm("image", "list", "--json").stdout) == {"images": []}
+    nothing: Dict[str, List[object]] = {"images": [], "templates": []}
+    assert json.loads(flashvm("image", "list", "--json").stdout) == nothing
     prepared = flashvm("image", "prepare", f"oci:{layout}:slim")
     assert prepared.stdout.startswith(f"oci:{layout}:slim@sha256:")
     (image,) = json.loads(flashvm("image", "list", "--json").stdout)["images"]
@@ -204,7 +221,46 @@ def test_the_command_lists_prepares_and_clears(layout: Path, flashvm: Command) -
     assert row.startswith(image["digest"][:19]) and row.endswith(f"  oci:{layout}:slim")
     cleared = flashvm("image", "clear")
     assert (cleared.returncode, cleared.stdout) == (0, "0.0 MB freed\n")
-    assert json.loads(flashvm("image", "list", "--json").stdout) == {"images": []}
+    assert json.loads(flashvm("image", "list", "--json").stdout) == nothing
+
+
+def test_the_command_lists_templates_and_clears_them_too(flashvm: Command) -> None:
+    begin = int(time.time())
+    assert flashvm("run", "--cold-boot", "-c", "").returncode == 0
+    assert json.loads(flashvm("image", "list", "--json").stdout)["templates"] == []
+    for _ in range(2):
+        assert flashvm("run", "--memory", "256", "--cpus", "2", "-c", "").returncode == 0
+    listed = json.loads(flashvm("image", "list", "--json").stdout)
+    (image,), (template,) = listed["images"], listed["templates"]
+    assert template["image"] == f"{EMBEDDED}@{image['digest']}"
+    assert (template["engine"], template["memory_mb"], template["cpus"]) == ("qemu", 256, 2)
+    assert template["accelerator"] in ("kvm", "tcg") and template["size_bytes"] > 0
+    assert begin <= template["made_at"] <= template["used_at"] <= time.time()
+    *_, empty, header, row = flashvm("image", "list").stdout.splitlines()
+    assert empty == "" and header.startswith("TEMPLATE OF  CPUS    MIB")
+    assert row.split()[:3] == [image["digest"][:19], "2", "256"]
+    assert row.endswith(f"  qemu/{template['accelerator']}")
+    assert flashvm("image", "clear").returncode == 0
+    assert json.loads(flashvm("image", "list", "--json").stdout) == {"images": [], "templates": []}
+
+
+def test_templates_are_listed_and_cleared(own_cache: Dict[str, str]) -> None:
+    done = python(
+        "import flashvm, json\n"
+        "used = flashvm.run('', memory_mb=256).image_used\n"
+        "before = flashvm.list_cached_templates()\n"
+        "freed = flashvm.clear_cache()\n"
+        "again = flashvm.run('', memory_mb=256).restored  # this process has loaded it\n"
+        "print(json.dumps([used, before, freed, flashvm.list_cached_templates(), again]))",
+        own_cache,
+    )
+    assert done.stderr == ""
+    used, before, freed, after, again = json.loads(done.stdout)
+    (template,) = before
+    assert set(template) == set(fvm.CachedTemplate.__annotations__)
+    assert (template["image"], template["memory_mb"]) == (used, 256)
+    assert 0 < template["size_bytes"] < freed
+    assert (after, again) == ([], True)
 
 
 def test_the_command_runs_in_an_image(layout: Path, flashvm: Command) -> None:

@@ -125,7 +125,6 @@ def test_an_interpreter_that_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(fvm.ImageInvalid) as raised:
         fvm.run("", image=f"oci:{image}")
     assert str(raised.value) == (
-        f"the image oci:{image} cannot run Python: /usr/bin/python3 ended before it was ready, "
-        "with exit code 127: flashvm: cannot start /usr/bin/python3: No such file or directory "
-        "(its dynamic loader is missing)"
+        f"the image oci:{image} cannot run Python: cannot start /usr/bin/python3: "
+        "No such file or directory (its dynamic loader is missing)"
     )

@@ -7,8 +7,11 @@ import hashlib
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Dict, Union
+
+import pytest
 
 import flashvm as fvm
 
@@ -92,3 +95,34 @@ def test_input_that_is_not_read_does_not_keep_a_run_from_its_end() -> None:
     with open("/dev/zero", "rb") as zeros:
         result = fvm.run(code, stdin=zeros)
     assert (result.exit_code, result.stdout) == (0, "10\nend\n")
+
+
+BEGINNING = """
+import os, sys
+print(sys.flags.utf8_mode, "LD_LIBRARY_PATH" in open("/proc/self/environ").read(), hash("a"))
+"""
+
+
+def test_variables_that_are_read_at_an_interpreters_start_are_honoured() -> None:
+    """It gets them from its parent, and not when it waits already."""
+    waiting = fvm.run(BEGINNING).stdout.split()
+    names = {"LC_ALL": "C", "LD_LIBRARY_PATH": "/nowhere", "PYTHONHASHSEED": "7"}
+    started = [fvm.run(BEGINNING, env=names).stdout.split() for _ in range(2)]
+    assert waiting[:2] == ["0", "False"]
+    assert started[0][:2] == ["1", "True"]  # PEP 540: the C locale means UTF-8 mode
+    assert started[0] == started[1] and started[0][2] != waiting[2]
+
+
+@pytest.mark.needs("root")
+def test_nothing_needs_a_network(command: str) -> None:
+    """A namespace with not even a loopback that is up, and nothing in the cache."""
+    code = "print(open('/proc/version').read())"
+    with tempfile.TemporaryDirectory(prefix="flashvm-offline-", dir="/tmp") as cache:
+        done = subprocess.run(
+            ["unshare", "--net", command, "run", "-c", code],
+            env={**os.environ, "FLASHVM_OFFLINE": "1", "FLASHVM_CACHE_DIR": cache},
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+    assert done.returncode == 0 and done.stdout.startswith("Linux version"), done.stderr

@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Tuple
 
 import pytest
-from callers import Terminal, python, start_python, wait_until_running
-from processes import descendants
+from callers import Terminal, python, start, start_python, wait_until_running
+from processes import descendants, wait_until
 
 pytestmark = pytest.mark.usefixtures("stand_in")
 
@@ -23,7 +24,13 @@ PRELUDE = """
 import flashvm, os, signal, threading, time
 flashvm.doctor()  # the library is open
 def descriptors():
-    return sorted(os.listdir("/proc/self/fd"))
+    files = set()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            files.add((number, os.readlink(f"/proc/self/fd/{number}")))
+        except OSError:
+            pass  # what listed them
+    return sorted(file for file in files if "flashvm-template" not in file[1])  # those stay
 def after(seconds, number):
     signal.setitimer(signal.ITIMER_REAL, 0)
     threading.Timer(seconds, os.kill, (os.getpid(), number)).start()
@@ -71,9 +78,9 @@ def test_ctrl_c_that_comes_before_the_wait_is_not_lost() -> None:
     """It comes when the library has been called, but does not wait yet."""
     code = """
 def show(stage):
-    if stage == "booting a microVM":
+    if stage == "starting a microVM":
         os.kill(os.getpid(), signal.SIGINT)
-flashvm._api._progress_line.show = show
+flashvm._library._progress_line.show = show
 begin = time.monotonic()
 try:
     flashvm.run("hang")
@@ -81,6 +88,38 @@ except KeyboardInterrupt:
     print(time.monotonic() - begin < 1)
 """
     assert result_of(code) == "True\n"
+
+
+def test_ctrl_c_ends_the_preparation_of_an_image(tmp_path: Path) -> None:
+    """By itself and as the beginning of a run; it can be made ready afterwards."""
+    code = f"""
+os.environ["FLASHVM_CACHE_DIR"] = "{tmp_path}/cache"
+flashvm._library._begin_anew()
+def show(stage):
+    if stage == "unpacking the image":
+        os.kill(os.getpid(), signal.SIGINT)
+flashvm._library._progress_line.show = show
+for call in (flashvm.prepare_image, lambda: flashvm.run("")):
+    try:
+        call()
+    except KeyboardInterrupt:
+        print(os.listdir("{tmp_path}/cache/rootfs")[0][64:])
+flashvm._library._progress_line.show = lambda stage: None
+print(flashvm.prepare_image()[:17])
+"""
+    assert result_of(code) == "-v2.lock\n-v2.lock\nlocalhost/flashvm\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_commands_preparation_of_an_image(
+    command: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    caller = start([command, "image", "prepare"], {"FLASHVM_CACHE_DIR": str(tmp_path / "cache")})
+    wait_until(lambda: [*tmp_path.glob("cache/rootfs/*.tmp")] != [], "it does not begin", 20)
+    caller.send_signal(number)
+    assert caller.communicate(timeout=10) == (b"", b"")
+    assert caller.returncode == 128 + number
+    assert [path.suffix for path in tmp_path.glob("cache/rootfs/*")] == [".lock"]
 
 
 def test_ctrl_c_that_another_thread_takes_is_not_lost() -> None:

@@ -6,14 +6,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Callable, Dict, List
 
 import pytest
 from hosts import on_host
+from layouts import insert, new_image
 from ordinary_user import User, as_user
 
-pytestmark = [pytest.mark.usefixtures("stand_in"), pytest.mark.needs("root")]
+pytestmark = [pytest.mark.usefixtures("stand_in"), pytest.mark.needs("root", "umoci")]
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +37,12 @@ class Scene:
     def run(self, script: str = "", **env: str) -> str:
         return self.command("run --expect * -c die", script, **env)
 
+    def python(self, options: str, script: str = "", **env: str) -> str:
+        """What the exception of a run says, with the names that Python's options have."""
+        code = f"import flashvm; flashvm.run('pass', {options})"
+        argv = as_user(["/usr/bin/python3", "-c", code])
+        return on_host(script, argv, {**self.user.env, **env}).stderr
+
     def prepare(self, script: str = "", **env: str) -> str:
         return self.command("image prepare", script, **env)
 
@@ -41,11 +50,17 @@ class Scene:
         bare = "mount -t tmpfs bare /dev; mknod -m 666 /dev/null c 1 3; "
         return self.command("doctor", bare + kvm)
 
-    def run_with_qemu(self, text: str, mode: int = 0o755, others: str = ":$PATH") -> str:
+    def run_with_qemu(
+        self,
+        text: str,
+        mode: int = 0o755,
+        others: str = ":$PATH",
+        arguments: str = "run --expect * -c die",
+    ) -> str:
         program = self.directory / "qemu-system-x86_64"
         program.write_text(text)
         program.chmod(mode)
-        return self.run(f"PATH={self.directory}{others}")
+        return self.command(arguments, f"PATH={self.directory}{others}")
 
     def data(self) -> Path:
         """A copy of the installation's, for a command with FLASHVM_DATA_DIR."""
@@ -66,6 +81,42 @@ class Scene:
         cache = "mount -t tmpfs -o mode=1777 none /mnt"
         return self.run(cache, FLASHVM_DATA_DIR=str(data), FLASHVM_CACHE_DIR="/mnt/own")
 
+    def large_file(self, mib: int) -> str:
+        with (self.directory / "large").open("wb") as file:
+            file.truncate(mib << 20)
+        return f"files_in={{'large': __import__('pathlib').Path('{file.name}')}}"
+
+    def file_that_changes(self) -> str:
+        """While the VM boots, which takes a second."""
+        program = self.directory / "qemu-system-x86_64"
+        program.write_text('#!/bin/sh\nsleep 1; PATH=${PATH#*:}; exec qemu-system-x86_64 "$@"')
+        program.chmod(0o755)
+        options = self.large_file(1)
+        change = f"(sleep 0.5; echo more >>{self.directory}/large) &"
+        return self.python(f"{options}, cold_boot=True", f"PATH={self.directory}:$PATH\n{change}")
+
+    def run_in(self, *added: str) -> str:
+        """In an image with that on the PATH alone."""
+        layout = self.directory / "oci"
+        new_image(layout, "x")
+        (self.directory / "added").write_text("no program")
+        for name in added:
+            insert(f"{layout}:x", self.directory / "added", name)
+        subprocess.run(["chmod", "-R", "a+rX", layout], check=True)
+        return self.command(f"run --image oci:{layout}:x -c die")
+
+    def build_without_data(self) -> str:
+        """As pip does from a checkout."""
+        source = self.directory / "source"
+        ignored = shutil.ignore_patterns("data")
+        for name in "include", "src", "python", "docs", "guest":
+            shutil.copytree(ROOT / name, source / name, ignore=ignored)
+        for path in [*ROOT.glob("meson*"), ROOT / "LICENSE", ROOT / "NOTICE"]:
+            shutil.copy(path, source)
+        meson = str(Path(sys.executable).with_name("meson"))
+        argv = [meson, "setup", "-Dpython=true", f"{source}/build", f"{source}"]
+        return subprocess.run(argv, stdout=subprocess.PIPE, text=True).stdout
+
     def directory_in_the_cache(self) -> str:
         self.prepare()
         (rootfs,) = self.user.cache.glob("rootfs/*.squashfs")
@@ -76,6 +127,14 @@ class Scene:
         return said
 
 
+REAL_QEMU = "PATH=/usr/local/bin:/usr/bin:/bin"
+FAILED = 15  # of enum fvm_frame_type
+SAY_FAILED = f"""#!/usr/bin/python3 -IS
+import os
+os.write(4, bytes([{FAILED}, 0, 0, 0, 5, 0, 0, 0]) + b"so so")
+while os.read(4, 1000):
+    pass
+"""
 TMPFS = "mount -t tmpfs -o mode=700,uid=12345"
 
 PROVOKED: Dict[str, Callable[[Scene], str]] = {
@@ -110,13 +169,13 @@ PROVOKED: Dict[str, Callable[[Scene], str]] = {
         "mount -t tmpfs -o mode=777,uid=12345 none /mnt", FLASHVM_CACHE_DIR="/mnt"
     ),
     "the cache directory … belongs to user id …": lambda on: on.run(FLASHVM_CACHE_DIR="/usr"),
-    "no place for the cache (XDG_CACHE_HOME can name a directory for it): …": (
+    "no place for the cache (FLASHVM_CACHE_DIR can name a directory for it): …": (
         lambda on: on.run(HOME="/nonexistent")
     ),
-    "cannot make the cache directory … (XDG_CACHE_HOME can name another): …": lambda on: on.run(
+    "cannot make the cache directory … (FLASHVM_CACHE_DIR can name another): …": lambda on: on.run(
         f"{TMPFS} none /mnt; mount -o remount,ro /mnt", FLASHVM_CACHE_DIR="/mnt"
     ),
-    "no image in the cache …, and no place for it (XDG_CACHE_HOME can name another): …": (
+    "no image in the cache …, and no place for it (FLASHVM_CACHE_DIR can name another): …": (
         lambda on: on.run(
             f"{TMPFS} none /mnt; mkdir -m 700 /mnt/rootfs; chown 12345 /mnt/rootfs; "
             "mount -o remount,ro /mnt",
@@ -125,6 +184,31 @@ PROVOKED: Dict[str, Callable[[Scene], str]] = {
     ),
     "… is in the way of a file of the cache: it is a directory; remove it": (
         Scene.directory_in_the_cache
+    ),
+    "the microVM was not up after … seconds and was ended": lambda on: on.run_with_qemu(
+        "#!/bin/sh\nexec sleep 100", arguments="run --boot-timeout 0.5 -c die"
+    ),
+    "the host has not so much memory for a guest, so lower its memory_mb": lambda on: on.python(
+        "memory_mb=1048576, cold_boot=True", REAL_QEMU
+    ),
+    "it has no Python: there is no python3 on its PATH": lambda on: on.run_in("/usr/bin/python4"),
+    "it has no Python: … is no executable file, and no symlink to one in the image": (
+        lambda on: on.run_in("/usr/bin/python3")
+    ),
+    "the image … cannot run Python: …": lambda on: on.run_with_qemu(SAY_FAILED),
+    "files_in leave too little memory for the snippet": lambda on: on.python(
+        f"{on.large_file(38)}, memory_mb=128, cold_boot=True", REAL_QEMU
+    ),
+    "files_in do not fit": lambda on: on.python(
+        f"{on.large_file(60)}, memory_mb=128, cold_boot=True", REAL_QEMU
+    ),
+    "files_in: … changed while the run was made ready": Scene.file_that_changes,
+    "python/flashvm/data has no kernel and image for the guest": Scene.build_without_data,
+    "… is missing in …, or no program that this user can start. Install flashVM again": (
+        lambda on: on.command("doctor", FLASHVM_LIBEXEC_DIR="/nonexistent")
+    ),
+    "… is no OCI image layout: it has no file oci-layout": lambda on: on.command(
+        "run --image oci:/etc -c die"
     ),
     'the image "…" is not in the cache': lambda on: on.command("run --image nothing -c die"),
     "cannot make a directory for artifacts in … (TMPDIR can name another place): …": (
@@ -145,16 +229,9 @@ PROVOKED: Dict[str, Callable[[Scene], str]] = {
     ),
 }
 
-# What would need another machine, 90 seconds, or a build: these are found in the sources.
+# What would need another machine is found in the source.
 WRITTEN = {
     "KVM is not usable: it takes VMs but emulates their code far too slowly": "src/probe/main.c",
-    "the microVM was not up after … seconds and was ended": "src/run/conversation.c",
-    "it has no Python: there is no python3 on its PATH": "src/image/fitness.c",
-    "the image … cannot run Python: …": "src/run/conversation.c",
-    "files_in leave too little memory for the snippet": "guest/agent/serve.c",
-    "files_in do not fit": "guest/agent/files.c",
-    "files_in: … changed while the run was made ready": "src/run/sender.c",
-    "python/flashvm/data has no kernel and image for the guest": "python/meson.build",
 }
 
 
