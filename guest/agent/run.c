@@ -267,8 +267,10 @@ static void step(struct run *run)
         channel_fill(run->channel);
         take_frames(run);
     }
-    if (polls[4].revents)
+    if (polls[4].revents) {
         take_start(run);
+        polls[1].revents = polls[2].revents = POLLIN | POLLHUP; /* all of it may be there already */
+    }
     pass_outputs(run, polls[1].revents, polls[2].revents);
     if (polls[3].revents)
         pass_stdin(run);

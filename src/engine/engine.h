@@ -118,6 +118,9 @@ extern const struct fvm_engine *const fvm_engines[];
 int fvm_engine_select(struct fvm_host *host, const char *name, const struct fvm_engine **ret_engine,
                       const char **ret_accelerator, struct flashvm_error *error);
 
+/* Has its process ended, or does it so within that time? */
+bool fvm_vm_ends(const struct fvm_vm *vm, int milliseconds);
+
 /* Have a directory removed if the caller dies before it has ended the VM. At most one. */
 int fvm_vm_guard(struct fvm_vm *vm, const char *directory, struct flashvm_error *error);
 

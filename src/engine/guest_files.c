@@ -29,7 +29,7 @@ static const struct {
 static char *make_key(const char *data_dir, struct flashvm_error *error)
 {
     static const char *const names[] = {MANIFEST, FVM_GUEST_KERNEL, FVM_GUEST_INITRAMFS};
-    char *key = strdup("guest-files 1\n");
+    char *key = strdup("guest-files 2\n");
 
     for (size_t i = 0; key && i < sizeof names / sizeof names[0]; i++) {
         cleanup_free char *before = key;
@@ -51,11 +51,15 @@ static char *make_key(const char *data_dir, struct flashvm_error *error)
     return key;
 }
 
-static bool is_kept(const char *path, const char *key)
+/* Return: the digests that go with the key; to be freed. NULL: they are not kept. */
+static char *find_kept(const char *path, const char *key)
 {
     cleanup_free char *kept = NULL;
+    size_t length = strlen(key);
 
-    return fvm_read_file(path, KEPT_MAX, &kept, NULL, NULL) == 0 && strcmp(kept, key) == 0;
+    if (fvm_read_file(path, KEPT_MAX, &kept, NULL, NULL) < 0 || strncmp(kept, key, length) != 0)
+        return NULL;
+    return strdup(kept + length);
 }
 
 /* ---- looking at them ---- */
@@ -112,53 +116,47 @@ static const char *digest_of(json_t *manifest, const char *data_dir, size_t file
     return NULL;
 }
 
-static int verify_all(const char *data_dir, struct flashvm_error *error)
+/* Return: the digests of all; to be freed. */
+static char *verify_all(const char *data_dir, struct flashvm_error *error)
 {
     cleanup_json json_t *manifest = NULL;
+    char *digests = strdup("");
 
-    if (load_manifest(data_dir, &manifest, error) < 0)
-        return -1;
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        cleanup_free char *path = fvm_format("%s/%s", data_dir, files[i].name);
-        const char *expected = NULL;
-
-        if (path == NULL)
-            return fvm_fail_no_memory(error);
-        expected = digest_of(manifest, data_dir, i, error);
-        if (expected == NULL || verify_file(path, expected, error) < 0)
-            return -1;
+    if (load_manifest(data_dir, &manifest, error) < 0) {
+        free(digests);
+        return NULL;
     }
-    return 0;
+    for (size_t i = 0; digests && i < sizeof files / sizeof files[0]; i++) {
+        cleanup_free char *path = fvm_format("%s/%s", data_dir, files[i].name);
+        cleanup_free char *before = digests;
+        const char *expected = digest_of(manifest, data_dir, i, error);
+
+        digests = NULL;
+        if (path == NULL || expected == NULL || verify_file(path, expected, error) < 0)
+            break;
+        digests = fvm_format("%s%s %s\n", before, files[i].part, expected);
+    }
+    if (digests == NULL && (error == NULL || error->status == FLASHVM_OK))
+        fvm_fail_no_memory(error);
+    return digests;
 }
 
-int fvm_guest_files_verify(const char *data_dir, const char *cache_dir, struct flashvm_error *error)
+char *fvm_guest_files_verify(const char *data_dir, const char *cache_dir,
+                             struct flashvm_error *error)
 {
     cleanup_free char *key = make_key(data_dir, error);
     cleanup_free char *path = cache_dir ? fvm_format("%s/guest-files", cache_dir) : NULL;
+    cleanup_free char *record = NULL;
+    char *digests;
 
     if (key == NULL)
-        return -1;
-    if (path && is_kept(path, key))
-        return 0;
-    if (verify_all(data_dir, error) < 0)
-        return -1;
-    if (path)
-        fvm_replace_file(path, key); /* best effort: without it the next process looks again */
-    return 0;
-}
-
-char *fvm_guest_files_digests(const char *data_dir, struct flashvm_error *error)
-{
-    cleanup_json json_t *manifest = NULL;
-    const char *kernel, *initramfs;
-    char *text;
-
-    if (load_manifest(data_dir, &manifest, error) < 0 ||
-        (kernel = digest_of(manifest, data_dir, 0, error)) == NULL ||
-        (initramfs = digest_of(manifest, data_dir, 1, error)) == NULL)
         return NULL;
-    text = fvm_format("kernel %s initramfs %s", kernel, initramfs);
-    if (text == NULL)
-        fvm_fail_no_memory(error);
-    return text;
+    digests = path ? find_kept(path, key) : NULL;
+    if (digests)
+        return digests;
+    digests = verify_all(data_dir, error);
+    record = digests ? fvm_format("%s%s", key, digests) : NULL;
+    if (path && record)
+        fvm_replace_file(path, record); /* best effort: without it the next process looks again */
+    return digests;
 }

@@ -12,11 +12,8 @@
  * wrong later. What was found right is kept in the cache with the files' identities, so that the
  * next process reads none of them.
  * @cache_dir: open and checked; NULL: nothing is kept.
- * Return: 0; -1 with FLASHVM_NOT_FOUND or FLASHVM_IMAGE_INVALID.
+ * Return: the digests in some lines of text, to be freed; NULL with FLASHVM_NOT_FOUND or
+ * FLASHVM_IMAGE_INVALID.
  */
-int fvm_guest_files_verify(const char *data_dir, const char *cache_dir,
-                           struct flashvm_error *error);
-
-/* Their digests, as manifest.json has them, in one line of text. To be freed; NULL with the error
- * set. */
-char *fvm_guest_files_digests(const char *data_dir, struct flashvm_error *error);
+char *fvm_guest_files_verify(const char *data_dir, const char *cache_dir,
+                             struct flashvm_error *error);

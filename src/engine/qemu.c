@@ -55,6 +55,7 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
 {
     cleanup_free char *program = fvm_find_program(PROGRAM);
     cleanup_error struct flashvm_error damage = {0};
+    cleanup_free char *digests = NULL;
     struct fvm_probe found = {0};
 
     if (program == NULL) {
@@ -63,7 +64,8 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
     } else if (access("/proc/self/fd", X_OK) < 0) {
         found.reason = strdup("there is no /proc, by which QEMU gets its files");
         found.remedy = strdup("Mount it: mount -t proc proc /proc");
-    } else if (fvm_guest_files_verify(host->data_dir, host->cache_dir, &damage) < 0) {
+    } else if ((digests = fvm_guest_files_verify(host->data_dir, host->cache_dir, &damage)) ==
+               NULL) {
         found.reason = strdup(damage.message);
         found.remedy = strdup("Install flashVM again, or in its source tree run: make guest");
     } else if (fvm_kvm_is_usable(&host->kvm, host->libexec_dir, host->cache_dir)) {

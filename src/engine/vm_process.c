@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -93,6 +94,13 @@ int fvm_vm_process_start(const struct fvm_host *host, const struct fvm_vm_progra
         .jail_pid = pid,
     };
     return 0;
+}
+
+bool fvm_vm_ends(const struct fvm_vm *vm, int milliseconds)
+{
+    struct pollfd control = {.fd = vm->control_fd, .events = POLLIN};
+
+    return poll(&control, 1, milliseconds) != 0;
 }
 
 int fvm_vm_guard(struct fvm_vm *vm, const char *directory, struct flashvm_error *error)

@@ -104,13 +104,6 @@ static struct fvm_copy remove_waiting(struct fvm_pool *pool, unsigned index)
     return copy;
 }
 
-static bool is_dead(const struct fvm_copy *copy)
-{
-    struct pollfd control = {.fd = copy->vm.control_fd, .events = POLLIN};
-
-    return poll(&control, 1, 0) != 0;
-}
-
 static bool is_old(const struct fvm_copy *copy)
 {
     return time(NULL) - copy->template_made_at > FVM_TEMPLATE_SECONDS_MAX;
@@ -130,7 +123,7 @@ static void bury_waiting(struct fvm_pool *pool, unsigned index)
 {
     struct fvm_copy copy = remove_waiting(pool, index);
 
-    if (is_dead(&copy))
+    if (fvm_vm_ends(&copy.vm, 0))
         note_failure(pool);
     bury(pool, &copy.vm);
 }
@@ -191,7 +184,7 @@ static void refill(struct fvm_pool *pool)
 static void tidy(struct fvm_pool *pool, bool idle)
 {
     for (unsigned i = pool->waiting_count; i-- > 0;)
-        if (idle || is_dead(&pool->waiting[i].copy) || is_old(&pool->waiting[i].copy))
+        if (idle || fvm_vm_ends(&pool->waiting[i].copy.vm, 0) || is_old(&pool->waiting[i].copy))
             bury_waiting(pool, i);
 }
 
@@ -363,7 +356,8 @@ static bool take(struct fvm_pool *pool, const char *key, struct fvm_copy *ret_co
     while (pool->waiting_count > 0 && !taken) {
         const struct waiting *last = &pool->waiting[pool->waiting_count - 1];
 
-        taken = strcmp(last->key, key) == 0 && !is_dead(&last->copy) && !is_old(&last->copy);
+        taken =
+            strcmp(last->key, key) == 0 && !fvm_vm_ends(&last->copy.vm, 0) && !is_old(&last->copy);
         if (taken)
             *ret_copy = remove_waiting(pool, pool->waiting_count - 1);
         else

@@ -18,6 +18,9 @@ void fvm_run_spec_set_image(struct fvm_run_spec *spec, const struct fvm_image *i
     }
 }
 
+/* A VM that breaks off is over by then. */
+enum { ENDING_MS = 1000 };
+
 /* Get a VM in which an interpreter waits, or soon will. */
 static int get_vm(const struct fvm_guest *guest, struct fvm_pool *pool,
                   struct fvm_templates *templates, struct fvm_run_spec *spec,
@@ -30,6 +33,7 @@ static int get_vm(const struct fvm_guest *guest, struct fvm_pool *pool,
         return fvm_guest_boot(guest, -1, &spec->caller, &ret_copy->vm, error);
     }
     public->restored = true;
+    public->pooled = false;
     if (pool)
         return fvm_pool_get(pool, guest, &spec->caller, ret_copy, &public->pooled, error);
     return fvm_copy_make(guest, templates, &spec->caller, ret_copy, error);
@@ -44,12 +48,14 @@ static int run_in_vm(const struct fvm_guest *guest, struct fvm_copy *copy,
 
     public->engine = guest->engine->name;
     public->accelerator = guest->accelerator;
+    if (public->image_used == NULL)
     public->image_used = fvm_image_full_name(guest->image);
     if (public->image_used == NULL)
         return fvm_fail_no_memory(error);
     /* Not before there is a VM: its jail removes the directory if the caller dies. */
-    if (spec->expect[0] && (fvm_result_make_directory(result, error) < 0 ||
-                            fvm_vm_guard(&copy->vm, result->directory, error) < 0))
+    if (spec->expect[0] &&
+        ((result->directory == NULL && fvm_result_make_directory(result, error) < 0) ||
+         fvm_vm_guard(&copy->vm, result->directory, error) < 0))
         return -1;
     fvm_caller_tell(&spec->caller, "running the snippet");
     if (fvm_conversation_run(&copy->vm, spec, !copy->is_reseeded, result, error) < 0)
@@ -59,18 +65,37 @@ static int run_in_vm(const struct fvm_guest *guest, struct fvm_copy *copy,
     return 0;
 }
 
+/*
+ * A VM that waited may have ended just before it was taken, which shows only now. Nothing has
+ * happened yet that another could not begin anew.
+ */
+static bool was_lost_before(const struct fvm_copy *copy, const struct fvm_run_spec *spec,
+                            const struct fvm_result *result, const struct flashvm_error *error)
+{
+    return result->public.pooled && !result->public.started && spec->stdin_fd < 0 &&
+           error->status == FLASHVM_GUEST_FAILED && fvm_vm_ends(&copy->vm, ENDING_MS);
+}
+
 int fvm_run(const struct fvm_guest *guest, const struct fvm_run_providers *providers,
             struct fvm_run_spec *spec, struct fvm_result *result, struct flashvm_error *error)
 {
     struct fvm_pool *pool = spec->cold_boot ? NULL : providers->pool;
     struct fvm_copy copy = FVM_COPY_NONE;
     uint64_t begin = fvm_now_us();
+    cleanup_error struct flashvm_error lost = {0};
     int outcome;
 
     if (get_vm(guest, pool, providers->templates, spec, &copy, result, error) < 0)
         return -1;
     result->public.timings.boot_us = fvm_now_us() - begin;
-    outcome = run_in_vm(guest, &copy, spec, result, error);
+    outcome = run_in_vm(guest, &copy, spec, result, &lost);
+    if (outcome < 0 && was_lost_before(&copy, spec, result, &lost)) {
+        fvm_pool_bury(pool, &copy);
+        return fvm_run(guest, &(struct fvm_run_providers){.templates = providers->templates}, spec,
+                       result, error);
+    }
+    if (outcome < 0)
+        fvm_error_return(&lost, error);
     begin = fvm_now_us();
     if (pool)
         fvm_pool_bury(pool, &copy);

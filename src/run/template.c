@@ -161,7 +161,8 @@ int fvm_template_key(const struct fvm_guest *guest, char ret_key[FVM_SHA256_HEX_
     const struct fvm_vm_spec spec = fvm_guest_spec(guest);
     cleanup_free char *engine = guest->engine->snapshot_key(&spec, error);
     cleanup_free char *files =
-        engine ? fvm_guest_files_digests(guest->host->data_dir, error) : NULL;
+        engine ? fvm_guest_files_verify(guest->host->data_dir, guest->host->cache_dir, error)
+               : NULL;
     cleanup_free char *text = NULL;
     struct sha256_ctx sha256;
 

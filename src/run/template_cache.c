@@ -71,8 +71,8 @@ int fvm_template_cache_lock(const char *cache_path, const char *key, struct fvm_
 
     if (open_entries(cache_path, true, &entries, error) < 0)
         return -1;
-    return fvm_cache_lock(entries.fd, key, caller,
-                          "waiting for another process that makes the template", ret_fd, error);
+    return fvm_cache_lock(entries.fd, key, caller, "waiting for the template that is being made",
+                          ret_fd, error);
 }
 
 /* ---- memory files ---------------------------------------------------------------------------- */

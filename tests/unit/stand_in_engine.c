@@ -167,14 +167,30 @@ void make_image(struct fvm_image *ret_image, const char *digest)
     };
 }
 
-void write_manifest(const struct stage *stage, const char *kernel, const char *initramfs)
+/* @ret_hex: of its content. */
+static void write_guest_file(const struct stage *stage, const char *name, const char *content,
+                             char ret_hex[FVM_SHA256_HEX_SIZE])
 {
-    cleanup_free char *path = fvm_format("%s/manifest.json", stage->data_dir);
-    cleanup_free char *text =
-        fvm_format("{\"kernel\": {\"vmlinux\": {\"sha256\": \"%s\"}}, "
-                   "\"initramfs\": {\"initramfs.cpio\": {\"sha256\": \"%s\"}}}",
-                   kernel, initramfs);
+    cleanup_free char *path = fvm_format("%s/%s", stage->data_dir, name);
+    struct sha256_ctx sha256;
 
+    assert_int_equal(fvm_replace_file(path, content), 0);
+    sha256_init(&sha256);
+    sha256_update(&sha256, strlen(content), (const uint8_t *)content);
+    fvm_sha256_hex(&sha256, ret_hex);
+}
+
+void write_guest_files(const struct stage *stage, const char *kernel, const char *initramfs)
+{
+    char kernel_hex[FVM_SHA256_HEX_SIZE], initramfs_hex[FVM_SHA256_HEX_SIZE];
+    cleanup_free char *path = fvm_format("%s/manifest.json", stage->data_dir);
+    cleanup_free char *text = NULL;
+
+    write_guest_file(stage, "vmlinux", kernel, kernel_hex);
+    write_guest_file(stage, "initramfs.cpio", initramfs, initramfs_hex);
+    text = fvm_format("{\"kernel\": {\"vmlinux\": {\"sha256\": \"%s\"}}, "
+                      "\"initramfs\": {\"initramfs.cpio\": {\"sha256\": \"%s\"}}}",
+                      kernel_hex, initramfs_hex);
     assert_int_equal(fvm_replace_file(path, text), 0);
 }
 
@@ -199,7 +215,7 @@ int stage_setup(void **state)
     stage->cache_dir = fvm_format("%s/cache", stage->tmpdir);
     assert_int_equal(mkdir(stage->data_dir, 0700), 0);
     assert_int_equal(mkdir(stage->cache_dir, 0700), 0);
-    write_manifest(stage, "1", "2");
+    write_guest_files(stage, "1", "2");
     put_stand_in_vm(stage->data_dir);
     stage->host = (struct fvm_host){
         .data_dir = stage->data_dir,

@@ -66,8 +66,8 @@ int stage_teardown(void **state);
 /* An image of its own, to be finished. */
 void make_image(struct fvm_image *ret_image, const char *digest);
 
-/* The manifest beside the guest's kernel and initramfs. */
-void write_manifest(const struct stage *stage, const char *kernel, const char *initramfs);
+/* The guest's kernel and initramfs with such contents, and the manifest beside them. */
+void write_guest_files(const struct stage *stage, const char *kernel, const char *initramfs);
 
 /* How many files of templates there are in the cache that end so. */
 unsigned count_cached(const struct stage *stage, const char *ending);

@@ -2,6 +2,8 @@
 /* A run from a guest to a result: where its VM comes from, and what the result says of that. */
 #include "stand_in_engine.h"
 
+#include <fcntl.h>
+
 #include "base/cleanup.h"
 #include "run/pool.h"
 #include "run/run.h"
@@ -142,6 +144,59 @@ static void a_run_that_fails_in_a_pool_gives_its_vm_back(void **state)
     fvm_result_free(result);
 }
 
+/* A pool with one VM that waits and ends when it gets a run, and a template whose copies do well. */
+static struct fvm_pool *open_pool_with_a_frail_vm(struct stage *stage,
+                                                  const struct fvm_pool_source *source)
+{
+    static const char *const frail_at_first[] = {FRAIL, WELL, NULL};
+    struct fvm_template *template;
+    struct fvm_pool *pool;
+
+    stand_in.copies = frail_at_first;
+    assert_success(fvm_pool_new(1, 0, source, &stage->templates, &pool, &stage->error),
+                   &stage->error);
+    await(count_waiting(pool) == 1);
+    assert_success(fvm_template_get(&stage->templates, &stage->guest, &stage->caller, &template,
+                                    &stage->error),
+                   &stage->error);
+    fvm_template_drop(&stage->templates, &stage->guest, template);
+    fvm_template_put(&stage->templates, template);
+    return pool;
+}
+
+static void a_vm_that_ends_before_the_snippet_begins_costs_no_run(void **state)
+{
+    struct stage *stage = *state;
+    const struct fvm_pool_source source = {.describe = describe, .data = stage};
+    struct fvm_pool *pool = open_pool_with_a_frail_vm(stage, &source);
+    struct fvm_pool_stats stats;
+
+    assert_runs(stage, pool, false, true, false);
+    fvm_pool_read_stats(pool, &stats);
+    assert_int_equal(stats.running, 0);
+    fvm_pool_free(pool);
+}
+
+/* What was read of it cannot be read again. */
+static void a_run_with_an_input_is_not_begun_anew(void **state)
+{
+    struct stage *stage = *state;
+    const struct fvm_pool_source source = {.describe = describe, .data = stage};
+    const struct fvm_run_providers providers = {
+        .templates = &stage->templates,
+        .pool = open_pool_with_a_frail_vm(stage, &source),
+    };
+    cleanup_close int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct fvm_run_spec spec = make_spec();
+    struct fvm_result *result = fvm_result_new();
+
+    spec.stdin_fd = nothing;
+    assert_failure(fvm_run(&stage->guest, &providers, &spec, result, &stage->error), &stage->error,
+                   FLASHVM_GUEST_FAILED, "the microVM ended before it sent a result");
+    fvm_pool_free(providers.pool);
+    fvm_result_free(result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +205,8 @@ int main(void)
         stage_test(an_engine_without_templates_boots),
         stage_test(a_run_in_a_pool_says_whether_its_vm_waited),
         stage_test(a_run_that_fails_in_a_pool_gives_its_vm_back),
+        stage_test(a_vm_that_ends_before_the_snippet_begins_costs_no_run),
+        stage_test(a_run_with_an_input_is_not_begun_anew),
     };
 
     return cmocka_run_group_tests_name("run", tests, NULL, NULL);

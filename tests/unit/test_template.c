@@ -60,12 +60,12 @@ static void change_engine(struct stage *stage)
 
 static void change_kernel(struct stage *stage)
 {
-    write_manifest(stage, "3", "2");
+    write_guest_files(stage, "3", "2");
 }
 
 static void change_initramfs(struct stage *stage)
 {
-    write_manifest(stage, "1", "3");
+    write_guest_files(stage, "1", "3");
 }
 
 static void change_image(struct stage *stage)
