@@ -134,6 +134,11 @@ static int load_file(const struct fvm_cache_entries *entries, const char *name, 
     return steal_fd(&memory);
 }
 
+static bool is_of_use(int64_t made_at, int64_t now)
+{
+    return made_at <= now && made_at >= now - FVM_TEMPLATE_SECONDS_MAX;
+}
+
 int fvm_template_cache_load(const char *cache_path, const char *key, unsigned memory_mb,
                             struct fvm_snapshot *ret_snapshot, int64_t *ret_made_at,
                             struct flashvm_error *error)
@@ -154,8 +159,7 @@ int fvm_template_cache_load(const char *cache_path, const char *key, unsigned me
     memory = json_object_get(json, "memory");
     state = json_object_get(json, "state");
     made_at = json_integer_value(json_object_get(json, "made_at"));
-    if (memory == NULL || state == NULL || made_at > now ||
-        made_at < now - FVM_TEMPLATE_SECONDS_MAX)
+    if (memory == NULL || state == NULL || !is_of_use(made_at, now))
         return 0;
     state_fd = load_file(&entries, names.state, state, STATE_BYTES_MAX, true);
     if (state_fd >= 0)
@@ -346,9 +350,10 @@ void fvm_template_cache_remove(const char *cache_path, const char *key)
         fvm_cache_entry_clear(&entries, key, &freed_bytes, NULL);
 }
 
-/* Those that other processes have loaded are theirs until they end. */
+/* What is too old or too much goes. What other processes have loaded is theirs until they end. */
 static void make_room(const char *cache_path)
 {
+    const int64_t now = time(NULL);
     struct fvm_template_info *infos;
     uint64_t bytes = 0;
     size_t count;
@@ -357,7 +362,7 @@ static void make_room(const char *cache_path)
         return;
     for (size_t i = 0; i < count; i++) {
         bytes += infos[i].size_bytes;
-        if (i > 0 && bytes > CACHE_BYTES_MAX)
+        if ((i > 0 && bytes > CACHE_BYTES_MAX) || !is_of_use(infos[i].made_at, now))
             fvm_template_cache_remove(cache_path, infos[i].key);
     }
     fvm_template_infos_free(infos, count);

@@ -157,6 +157,18 @@ static void those_used_longest_ago_make_room_for_others(void **state)
     assert_listed(fixture, LISTED(OTHER, KEY));
 }
 
+static void those_that_are_too_old_to_be_used_go(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_success(store_made_at(fixture, KEY, time(NULL) - 25 * 3600), &fixture->error);
+    assert_success(store_made_at(fixture, THIRD, time(NULL) - 23 * 3600), &fixture->error);
+    store(fixture, OTHER);
+    set_use(fixture, OTHER, 10);
+    set_use(fixture, THIRD, 20);
+    assert_listed(fixture, LISTED(OTHER, THIRD));
+}
+
 /* One that is too large for the cache is still the one that is wanted now. */
 static void the_newest_stays_whatever_it_takes(void **state)
 {
@@ -278,6 +290,7 @@ int main(void)
         template_test(to_load_a_template_is_to_use_it),
         template_test(what_is_no_whole_entry_is_not_listed),
         template_test(those_used_longest_ago_make_room_for_others),
+        template_test(those_that_are_too_old_to_be_used_go),
         template_test(the_newest_stays_whatever_it_takes),
         template_test(clearing_frees_all),
         template_test(one_can_be_removed),
