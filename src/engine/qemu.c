@@ -51,11 +51,17 @@ static char *why_no_program(void)
                  : strdup("there is no " PROGRAM " on PATH");
 }
 
+static bool are_guest_files_whole(const struct fvm_host *host, struct flashvm_error *error)
+{
+    cleanup_free char *digests = fvm_guest_files_verify(host->data_dir, host->cache_dir, error);
+
+    return digests != NULL;
+}
+
 static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flashvm_error *error)
 {
     cleanup_free char *program = fvm_find_program(PROGRAM);
     cleanup_error struct flashvm_error damage = {0};
-    cleanup_free char *digests = NULL;
     struct fvm_probe found = {0};
 
     if (program == NULL) {
@@ -64,8 +70,7 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
     } else if (access("/proc/self/fd", X_OK) < 0) {
         found.reason = strdup("there is no /proc, by which QEMU gets its files");
         found.remedy = strdup("Mount it: mount -t proc proc /proc");
-    } else if ((digests = fvm_guest_files_verify(host->data_dir, host->cache_dir, &damage)) ==
-               NULL) {
+    } else if (!are_guest_files_whole(host, &damage)) {
         found.reason = strdup(damage.message);
         found.remedy = strdup("Install flashVM again, or in its source tree run: make guest");
     } else if (fvm_kvm_is_usable(&host->kvm, host->libexec_dir, host->cache_dir)) {

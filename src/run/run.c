@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/run.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -48,7 +48,7 @@ static int run_in_vm(const struct fvm_guest *guest, struct fvm_copy *copy,
 
     public->engine = guest->engine->name;
     public->accelerator = guest->accelerator;
-    if (public->image_used == NULL)
+    free((char *)public->image_used); /* of a VM that was lost */
     public->image_used = fvm_image_full_name(guest->image);
     if (public->image_used == NULL)
         return fvm_fail_no_memory(error);
