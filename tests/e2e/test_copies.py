@@ -29,6 +29,7 @@ print(uuid.uuid1().node, uuid.uuid1().clock_seq)
 print(tempfile.mktemp())
 print(ssl.RAND_bytes(8).hex())
 print(open("/proc/sys/kernel/random/uuid").read())
+print(open("/proc/sys/kernel/random/boot_id").read())
 """
 
 
