@@ -8,31 +8,40 @@
 
 enum { SHOWN_OUTPUT_MAX = 700 };
 
+/* End it, if it still lives. Return: its wait status. */
+static int end(const struct service *service, const struct interpreter *zygote)
+{
+    int status;
+
+    kill(zygote->pid, SIGTERM);
+    if (waitpid(zygote->pid, &status, 0) != zygote->pid)
+        agent_die_errno("cannot wait for %s", service->setup.python);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        agent_die("%s was killed while it started, most likely since it used up the memory",
+                  service->setup.python);
+    return status;
+}
+
 /* The image's fault, unless the guest's memory was too small for the interpreter. */
 static _Noreturn void fail(struct service *service, const struct interpreter *zygote,
                            const char *what)
 {
     const struct fvm_buffer *said = &zygote->early_err;
     size_t size = said->size < SHOWN_OUTPUT_MAX ? said->size : SHOWN_OUTPUT_MAX;
-    int status;
 
     while (size > 0 && said->data[size - 1] == '\n')
         size--;
     if (zygote->cannot_start) {
         channel_send_sentence(&service->channel, FVM_FRAME_FAILED, "%.*s", (int)size, said->data);
-        for (;;)
-            pause();
+    } else {
+        int status = end(service, zygote);
+
+        channel_send_sentence(&service->channel, FVM_FRAME_FAILED, "%s %s, with %s %d%s%.*s",
+                              service->setup.python, what,
+                              WIFSIGNALED(status) ? "signal" : "exit code",
+                              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+                              size > 0 ? ": " : "", (int)size, size > 0 ? said->data : "");
     }
-    kill(zygote->pid, SIGTERM); /* if it still lives */
-    if (waitpid(zygote->pid, &status, 0) != zygote->pid)
-        agent_die_errno("cannot wait for %s", service->setup.python);
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-        agent_die("%s was killed while it started, most likely since it used up the memory",
-                  service->setup.python);
-    channel_send_sentence(&service->channel, FVM_FRAME_FAILED, "%s %s, with %s %d%s%.*s",
-                          service->setup.python, what, WIFSIGNALED(status) ? "signal" : "exit code",
-                          WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
-                          size > 0 ? ": " : "", (int)size, size > 0 ? said->data : "");
     for (;;)
         pause();
 }

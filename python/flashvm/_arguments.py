@@ -181,10 +181,6 @@ def check_engine(name: str, value: object) -> bytes:
     return to_guest_bytes(name, value)
 
 
-def check_limit(name: str, value: object, low: int = 1, high: int = 2**63 - 1) -> int:
-    return check_int(name, value, low, high)
-
-
 def check_image(name: str, value: object) -> Optional[bytes]:
     """What it may say is the library's matter. Paths of the host in it are bytes."""
     if value is None:

@@ -11,12 +11,11 @@ from typing import Any, Mapping, Optional, OrderedDict, Tuple
 from . import _arguments
 from ._errors import FlashVMError, InvalidArgument
 from ._library import at_end, in_forked_child
-from ._runs import OpenPool, open_pool
+from ._runs import POOL_SIZE_MAX, OpenPool, open_pool
 
 _VARIABLE = "FLASHVM_POOL_SIZE"
 _SIZE_DEFAULT = 2
-_SIZE_MAX = 1000
-_IDLE_SECONDS = 60.0
+_IDLE_SECONDS = 60
 _KINDS_MAX = 2  # each takes memory
 
 _Kind = Tuple[Any, ...]
@@ -33,10 +32,10 @@ def _size_wanted() -> int:
     text = os.environ.get(_VARIABLE, "")
     if not text:
         return _SIZE_DEFAULT
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= _SIZE_MAX):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= POOL_SIZE_MAX):
         raise InvalidArgument(
             f"{_VARIABLE} is {_arguments.shown(text)}; "
-            f"it must be a number from 0 (no pool) to {_SIZE_MAX}"
+            f"it must be a number from 0 (no pool) to {POOL_SIZE_MAX}"
         )
     return int(text)
 
@@ -75,7 +74,9 @@ def begin(guest: Mapping[str, Any]) -> None:
         dropped.close()
 
 
-def set_default_pool(size: Optional[int] = None, idle_seconds: Optional[float] = 60) -> None:
+def set_default_pool(
+    size: Optional[int] = None, idle_seconds: Optional[float] = _IDLE_SECONDS
+) -> None:
     """Say how many microVMs wait for the next calls of `run`.
 
     After a run with some image, cpus and memory_mb, so many such microVMs are kept waiting, for up
@@ -88,7 +89,7 @@ def set_default_pool(size: Optional[int] = None, idle_seconds: Optional[float] =
     """
     global _size, _idle_seconds
     if size is not None:
-        size = _arguments.check_int("size", size, 0, _SIZE_MAX)
+        size = _arguments.check_int("size", size, 0, POOL_SIZE_MAX)
     if idle_seconds is not None:
         _arguments.check_timeout("idle_seconds", idle_seconds)
     with _lock:

@@ -26,10 +26,9 @@ from ._api import RUN_DEFAULTS
 from ._errors import InvalidArgument
 from ._library import at_end
 from ._result import Result
-from ._runs import check_guest, open_pool, run_with_options
+from ._runs import POOL_SIZE_MAX, check_guest, open_pool, run_with_options
 
 _OF_POOL = ("image", "engine", "cpus", "memory_mb", "boot_timeout_seconds")
-_SIZE_MAX = 1000
 
 _open_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
@@ -82,7 +81,7 @@ class Pool:
             "memory_mb": memory_mb,
             "boot_timeout_seconds": boot_timeout_seconds,
         }
-        self._size = _arguments.check_int("size", size, 1, _SIZE_MAX)
+        self._size = _arguments.check_int("size", size, 1, POOL_SIZE_MAX)
         self._pool = open_pool(check_guest(self._kind), self._size, idle_seconds)
         _open_pools.add(self)
 
@@ -124,7 +123,7 @@ class Pool:
         checked = self._options(options)
         count = self._size
         if in_flight is not None:
-            count = _arguments.check_int("in_flight", in_flight, 1, _SIZE_MAX)
+            count = _arguments.check_int("in_flight", in_flight, 1, POOL_SIZE_MAX)
         self._pool.check_open()
         return self._map(snippets, count, checked)
 

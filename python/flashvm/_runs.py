@@ -11,6 +11,8 @@ from ._inputs import check_files_in, open_stdin
 from ._library import library, progress
 from ._result import Result, result_from_raw
 
+POOL_SIZE_MAX = 1000  # as the library says
+
 
 def check_guest(options: Mapping[str, Any]) -> Dict[str, Any]:
     """The options that say what the microVM is, checked; those of a pool, too."""
@@ -27,7 +29,7 @@ def check_guest(options: Mapping[str, Any]) -> Dict[str, Any]:
 
 def _check_limits(options: Mapping[str, Any]) -> Dict[str, int]:
     def check(name: str, least: int = 1, most: int = 2**63 - 1) -> int:
-        return _arguments.check_limit(name, options[name], least, most)
+        return _arguments.check_int(name, options[name], least, most)
 
     return {
         "max_processes": check("max_processes", 8, 32768),

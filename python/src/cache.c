@@ -36,13 +36,9 @@ static PyObject *image_dict(const struct flashvm_cached_image *image)
 {
     PyObject *references = PyList_New(0);
 
-    for (size_t i = 0; references && image->references[i]; i++) {
-        PyObject *reference = path_text(image->references[i]);
-
-        if (reference == NULL || PyList_Append(references, reference) < 0)
+    for (size_t i = 0; references && image->references[i]; i++)
+        if (append_item(references, path_text(image->references[i])) < 0)
             Py_CLEAR(references);
-        Py_XDECREF(reference);
-    }
     return Py_BuildValue("{s:N,s:N,s:s,s:K,s:L,s:L}", "reference", path_text(image->reference),
                          "references", references, "digest", image->digest, "size_bytes",
                          (unsigned long long)image->size_bytes, "made_at",
@@ -63,13 +59,9 @@ PyObject *module_list_cached_images(PyObject *module, PyObject *capsule)
     Py_BEGIN_ALLOW_THREADS status = flashvm_list_cached_images(handle->fvm, &images, &error);
     Py_END_ALLOW_THREADS if (status != FLASHVM_OK) return raise_error(&error);
     list = PyList_New(0);
-    for (size_t i = 0; list && i < images->image_count; i++) {
-        PyObject *image = image_dict(images->images[i]);
-
-        if (image == NULL || PyList_Append(list, image) < 0)
+    for (size_t i = 0; list && i < images->image_count; i++)
+        if (append_item(list, image_dict(images->images[i])) < 0)
             Py_CLEAR(list);
-        Py_XDECREF(image);
-    }
     flashvm_cached_images_free(images);
     return list;
 }
@@ -98,13 +90,9 @@ PyObject *module_list_cached_templates(PyObject *module, PyObject *capsule)
     Py_BEGIN_ALLOW_THREADS status = flashvm_list_cached_templates(handle->fvm, &templates, &error);
     Py_END_ALLOW_THREADS if (status != FLASHVM_OK) return raise_error(&error);
     list = PyList_New(0);
-    for (size_t i = 0; list && i < templates->template_count; i++) {
-        PyObject *template = template_dict(templates->templates[i]);
-
-        if (template == NULL || PyList_Append(list, template) < 0)
+    for (size_t i = 0; list && i < templates->template_count; i++)
+        if (append_item(list, template_dict(templates->templates[i])) < 0)
             Py_CLEAR(list);
-        Py_XDECREF(template);
-    }
     flashvm_cached_templates_free(templates);
     return list;
 }

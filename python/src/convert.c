@@ -33,6 +33,15 @@ int set_item(PyObject *dict, const char *key, PyObject *value)
     return status;
 }
 
+/* list.append(item). Takes over the item, and takes NULL for one whose making failed. */
+int append_item(PyObject *list, PyObject *item)
+{
+    int status = item ? PyList_Append(list, item) : -1;
+
+    Py_XDECREF(item);
+    return status;
+}
+
 /* A NULL-terminated array of the strings of a tuple of bytes, which must outlive it. PyMem_Free()
  * it. */
 const char **strings_from_tuple(PyObject *tuple)

@@ -68,6 +68,9 @@ PyObject *path_text(const char *text);
 /* dict[key] = value. Takes over the value, and takes NULL for one whose making failed. */
 int set_item(PyObject *dict, const char *key, PyObject *value);
 
+/* list.append(item). Takes over the item, and takes NULL for one whose making failed. */
+int append_item(PyObject *list, PyObject *item);
+
 /* A NULL-terminated array of the strings of a tuple of bytes, which must outlive it. PyMem_Free()
  * it. */
 const char **strings_from_tuple(PyObject *tuple);

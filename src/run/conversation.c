@@ -105,14 +105,6 @@ static int fail_with_tails(struct conversation *conversation, struct flashvm_err
     return -1;
 }
 
-/* What the jail has to say of the VM's end comes a moment after it. */
-static void await_last_words(const struct fvm_vm *vm)
-{
-    struct pollfd end = {.fd = vm->control_fd, .events = POLLIN};
-
-    poll(&end, 1, LAST_WORDS_MS);
-}
-
 /* The guest does not answer any more, or is gone, and all is known but the rest of the artifacts. */
 static int end_without_the_rest(struct conversation *conversation, const char *how)
 {
@@ -138,7 +130,8 @@ static int fail_ended(struct conversation *conversation, struct flashvm_error *e
         fvm_fail(error, FLASHVM_GUEST_FAILED,
                  "the microVM ended before it sent a result (the snippet %s begun)",
                  conversation->stage == RUNNING ? "had" : "had not");
-    await_last_words(conversation->vm);
+    fvm_vm_ends(conversation->vm,
+                LAST_WORDS_MS); /* what its jail has to say comes a moment later */
     fail_with_tails(conversation, error);
     if (conversation->stage < READY && engine->lacks_memory &&
         engine->lacks_memory(conversation->vm))

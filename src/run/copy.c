@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/copy.h"
 
+#include <string.h>
+
 #include "base/cleanup.h"
 #include "run/conversation.h"
 
@@ -48,6 +50,7 @@ static int make(const struct fvm_guest *guest, struct fvm_templates *templates,
     fvm_caller_tell(caller, "starting a microVM");
     if (fvm_template_get(templates, guest, caller, &template, error) < 0)
         return -1;
+    memcpy(copy.template_key, template->key, sizeof copy.template_key);
     copy.template_made_at = template->made_at;
     outcome = start(guest, template, caller, &copy, error);
     /* Other failures, such as a lack of descriptors, are the host's. */

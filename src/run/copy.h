@@ -7,8 +7,10 @@
 
 struct fvm_copy {
     struct fvm_vm vm;
-    bool is_reseeded;         /* it has got its own randomness already */
-    int64_t template_made_at; /* seconds since 1970 */
+    bool is_reseeded; /* it has got its own randomness already */
+    /* Of its template: fvm_template_key(), and seconds since 1970. */
+    char template_key[FVM_SHA256_HEX_SIZE];
+    int64_t template_made_at;
 };
 #define FVM_COPY_NONE                                                                              \
     {                                                                                              \

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -23,11 +22,6 @@ enum { LOOK_AT_AGE_MS = 3600 * 1000 };
 /* After failures, doubled with each. */
 enum { RETRY_MS = 500, RETRY_MS_MAX = 60000 };
 
-struct waiting {
-    struct fvm_copy copy;
-    char key[FVM_SHA256_HEX_SIZE]; /* of its template */
-};
-
 struct fvm_pool {
     pid_t owner; /* a fork of it has neither the thread nor the VMs */
     unsigned size, processors;
@@ -40,7 +34,7 @@ struct fvm_pool {
 
     pthread_mutex_t lock; /* for all below */
     bool closing;
-    struct waiting *waiting; /* `size` of them, the one that has waited longest first */
+    struct fvm_copy *waiting; /* `size` of them, the one that has waited longest first */
     unsigned waiting_count;
     unsigned starting;                         /* callers that start a VM by themselves */
     uint64_t last_use_us, refill_us, retry_ms; /* retry_ms: 0 when one was taken that waited */
@@ -96,7 +90,7 @@ static void reap(struct fvm_pool *pool)
 /* Take one of those that wait out of their list. The lock is held. */
 static struct fvm_copy remove_waiting(struct fvm_pool *pool, unsigned index)
 {
-    struct fvm_copy copy = pool->waiting[index].copy;
+    struct fvm_copy copy = pool->waiting[index];
 
     pool->waiting_count--;
     memmove(&pool->waiting[index], &pool->waiting[index + 1],
@@ -104,9 +98,9 @@ static struct fvm_copy remove_waiting(struct fvm_pool *pool, unsigned index)
     return copy;
 }
 
-static bool is_old(const struct fvm_copy *copy)
+static bool is_of_no_use(const struct fvm_copy *copy)
 {
-    return time(NULL) - copy->template_made_at > FVM_TEMPLATE_SECONDS_MAX;
+    return fvm_vm_ends(&copy->vm, 0) || fvm_template_is_too_old(copy->template_made_at);
 }
 
 /* One more could not be made, or died while it waited. The lock is held. */
@@ -144,7 +138,7 @@ static bool is_closing(void *data)
 }
 
 /* Start a copy and warm it up. */
-static int make_waiting(struct fvm_pool *pool, struct waiting *ret_waiting)
+static int make_waiting(struct fvm_pool *pool, struct fvm_copy *ret_copy)
 {
     __attribute__((cleanup(fvm_image_finish))) struct fvm_image image = {.rootfs_fd = -1};
     struct fvm_caller caller = {
@@ -157,11 +151,10 @@ static int make_waiting(struct fvm_pool *pool, struct waiting *ret_waiting)
     struct fvm_guest guest;
 
     if (pool->source.describe(pool->source.data, &caller, &image, &guest, &unheard) < 0 ||
-        fvm_template_key(&guest, ret_waiting->key, &unheard) < 0 ||
         fvm_copy_make(&guest, pool->templates, &caller, &copy, &unheard) < 0 ||
         fvm_copy_warm_up(&copy, &guest, &caller, &unheard) < 0)
         return -1;
-    ret_waiting->copy = copy;
+    *ret_copy = copy;
     copy = (struct fvm_copy)FVM_COPY_NONE;
     return 0;
 }
@@ -169,7 +162,7 @@ static int make_waiting(struct fvm_pool *pool, struct waiting *ret_waiting)
 /* Have one more waiting. */
 static void refill(struct fvm_pool *pool)
 {
-    struct waiting made;
+    struct fvm_copy made;
     int outcome = make_waiting(pool, &made);
 
     pthread_mutex_lock(&pool->lock);
@@ -184,7 +177,7 @@ static void refill(struct fvm_pool *pool)
 static void tidy(struct fvm_pool *pool, bool idle)
 {
     for (unsigned i = pool->waiting_count; i-- > 0;)
-        if (idle || fvm_vm_ends(&pool->waiting[i].copy.vm, 0) || is_old(&pool->waiting[i].copy))
+        if (idle || is_of_no_use(&pool->waiting[i]))
             bury_waiting(pool, i);
 }
 
@@ -243,7 +236,7 @@ static void *work(void *data)
         polls[0] = (struct pollfd){.fd = pool->wake_fd, .events = POLLIN};
         for (unsigned i = 0; i < pool->waiting_count; i++)
             polls[count++] =
-                (struct pollfd){.fd = pool->waiting[i].copy.vm.control_fd, .events = POLLIN};
+                (struct pollfd){.fd = pool->waiting[i].vm.control_fd, .events = POLLIN};
         if (pool->grave_count > 0)
             wait_ms = 0;
         pthread_mutex_unlock(&pool->lock);
@@ -354,10 +347,9 @@ static bool take(struct fvm_pool *pool, const char *key, struct fvm_copy *ret_co
     bool taken = false;
 
     while (pool->waiting_count > 0 && !taken) {
-        const struct waiting *last = &pool->waiting[pool->waiting_count - 1];
+        const struct fvm_copy *last = &pool->waiting[pool->waiting_count - 1];
 
-        taken =
-            strcmp(last->key, key) == 0 && !fvm_vm_ends(&last->copy.vm, 0) && !is_old(&last->copy);
+        taken = strcmp(last->template_key, key) == 0 && !is_of_no_use(last);
         if (taken)
             *ret_copy = remove_waiting(pool, pool->waiting_count - 1);
         else

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/run.h"
 
-#include <stdlib.h>
-
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "run/conversation.h"
@@ -39,19 +37,11 @@ static int get_vm(const struct fvm_guest *guest, struct fvm_pool *pool,
     return fvm_copy_make(guest, templates, &spec->caller, ret_copy, error);
 }
 
-static int run_in_vm(const struct fvm_guest *guest, struct fvm_copy *copy,
-                     struct fvm_run_spec *spec, struct fvm_result *result,
+static int run_in_vm(struct fvm_copy *copy, struct fvm_run_spec *spec, struct fvm_result *result,
                      struct flashvm_error *error)
 {
-    struct flashvm_result *public = &result->public;
     uint64_t begin = fvm_now_us();
 
-    public->engine = guest->engine->name;
-    public->accelerator = guest->accelerator;
-    free((char *)public->image_used); /* of a VM that was lost */
-    public->image_used = fvm_image_full_name(guest->image);
-    if (public->image_used == NULL)
-        return fvm_fail_no_memory(error);
     /* Not before there is a VM: its jail removes the directory if the caller dies. */
     if (spec->expect[0] &&
         ((result->directory == NULL && fvm_result_make_directory(result, error) < 0) ||
@@ -60,7 +50,7 @@ static int run_in_vm(const struct fvm_guest *guest, struct fvm_copy *copy,
     fvm_caller_tell(&spec->caller, "running the snippet");
     if (fvm_conversation_run(&copy->vm, spec, !copy->is_reseeded, result, error) < 0)
         return -1;
-    public->timings.run_us = fvm_now_us() - begin;
+    result->public.timings.run_us = fvm_now_us() - begin;
     fvm_result_complete(result);
     return 0;
 }
@@ -76,31 +66,51 @@ static bool was_lost_before(const struct fvm_copy *copy, const struct fvm_run_sp
            error->status == FLASHVM_GUEST_FAILED && fvm_vm_ends(&copy->vm, ENDING_MS);
 }
 
-int fvm_run(const struct fvm_guest *guest, const struct fvm_run_providers *providers,
-            struct fvm_run_spec *spec, struct fvm_result *result, struct flashvm_error *error)
+/*
+ * One attempt.
+ * @ret_was_lost: it failed before it began, and may be made once more.
+ */
+static int attempt(const struct fvm_guest *guest, struct fvm_pool *pool,
+                   struct fvm_templates *templates, struct fvm_run_spec *spec,
+                   struct fvm_result *result, bool *ret_was_lost, struct flashvm_error *error)
 {
-    struct fvm_pool *pool = spec->cold_boot ? NULL : providers->pool;
+    struct flashvm_timings *timings = &result->public.timings;
     struct fvm_copy copy = FVM_COPY_NONE;
     uint64_t begin = fvm_now_us();
-    cleanup_error struct flashvm_error lost = {0};
     int outcome;
 
-    if (get_vm(guest, pool, providers->templates, spec, &copy, result, error) < 0)
+    *ret_was_lost = false;
+    if (get_vm(guest, pool, templates, spec, &copy, result, error) < 0)
         return -1;
-    result->public.timings.boot_us = fvm_now_us() - begin;
-    outcome = run_in_vm(guest, &copy, spec, result, &lost);
-    if (outcome < 0 && was_lost_before(&copy, spec, result, &lost)) {
-        fvm_pool_bury(pool, &copy);
-        return fvm_run(guest, &(struct fvm_run_providers){.templates = providers->templates}, spec,
-                       result, error);
-    }
-    if (outcome < 0)
-        fvm_error_return(&lost, error);
+    timings->boot_us = fvm_now_us() - begin;
+    outcome = run_in_vm(&copy, spec, result, error);
+    *ret_was_lost = outcome < 0 && was_lost_before(&copy, spec, result, error);
     begin = fvm_now_us();
     if (pool)
         fvm_pool_bury(pool, &copy);
     else
         fvm_copy_destroy(&copy);
-    result->public.timings.destroy_us = fvm_now_us() - begin;
+    timings->destroy_us = fvm_now_us() - begin;
+    return outcome;
+}
+
+int fvm_run(const struct fvm_guest *guest, const struct fvm_run_providers *providers,
+            struct fvm_run_spec *spec, struct fvm_result *result, struct flashvm_error *error)
+{
+    struct fvm_pool *pool = spec->cold_boot ? NULL : providers->pool;
+    struct flashvm_result *public = &result->public;
+    bool was_lost;
+    int outcome;
+
+    public->engine = guest->engine->name;
+    public->accelerator = guest->accelerator;
+    public->image_used = fvm_image_full_name(guest->image);
+    if (public->image_used == NULL)
+        return fvm_fail_no_memory(error);
+    outcome = attempt(guest, pool, providers->templates, spec, result, &was_lost, error);
+    if (was_lost) {
+        flashvm_error_finish(error);
+        outcome = attempt(guest, NULL, providers->templates, spec, result, &was_lost, error);
+    }
     return outcome;
 }

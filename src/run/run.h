@@ -69,6 +69,7 @@ struct fvm_run_providers {
  * Run the snippet in a VM of its own: one that waits in the pool, or a copy of the guest's template
  * or, when the spec wants that or the engine has no templates, one that boots. The VM is gone when
  * this returns, or, of a pool, soon afterwards.
+ * @error: not NULL.
  */
 int fvm_run(const struct fvm_guest *guest, const struct fvm_run_providers *providers,
             struct fvm_run_spec *spec, struct fvm_result *result, struct flashvm_error *error);

@@ -96,7 +96,7 @@ static struct fvm_template *find_loaded(struct fvm_templates *templates, const c
     pthread_mutex_lock(&templates->lock);
     link = find_link(templates, key);
     template = *link;
-    if (template && time(NULL) - template->made_at > FVM_TEMPLATE_SECONDS_MAX) {
+    if (template && fvm_template_is_too_old(template->made_at)) {
         forget(link);
         template = NULL;
     }

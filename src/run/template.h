@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/digest.h"
 #include "run/guest.h"
@@ -35,6 +36,12 @@ struct fvm_template {
 
 void fvm_templates_init(struct fvm_templates *templates);
 void fvm_templates_finish(struct fvm_templates *templates);
+
+/* A template that is must not be used any more. */
+static inline bool fvm_template_is_too_old(int64_t made_at)
+{
+    return made_at < time(NULL) - FVM_TEMPLATE_SECONDS_MAX;
+}
 
 /* The name of a guest's template: a digest of everything that makes a guest another one. */
 int fvm_template_key(const struct fvm_guest *guest, char ret_key[FVM_SHA256_HEX_SIZE],

@@ -134,9 +134,9 @@ static int load_file(const struct fvm_cache_entries *entries, const char *name, 
     return steal_fd(&memory);
 }
 
-static bool is_of_use(int64_t made_at, int64_t now)
+static bool is_of_use(int64_t made_at)
 {
-    return made_at <= now && made_at >= now - FVM_TEMPLATE_SECONDS_MAX;
+    return made_at <= time(NULL) && !fvm_template_is_too_old(made_at);
 }
 
 int fvm_template_cache_load(const char *cache_path, const char *key, unsigned memory_mb,
@@ -148,7 +148,7 @@ int fvm_template_cache_load(const char *cache_path, const char *key, unsigned me
     cleanup_json json_t *json = NULL;
     const json_t *memory, *state;
     cleanup_close int memory_fd = -1, state_fd = -1;
-    int64_t used_at, made_at, now = time(NULL);
+    int64_t used_at, made_at;
     int opened = open_entries(cache_path, false, &entries, error);
 
     if (opened <= 0)
@@ -159,7 +159,7 @@ int fvm_template_cache_load(const char *cache_path, const char *key, unsigned me
     memory = json_object_get(json, "memory");
     state = json_object_get(json, "state");
     made_at = json_integer_value(json_object_get(json, "made_at"));
-    if (memory == NULL || state == NULL || !is_of_use(made_at, now))
+    if (memory == NULL || state == NULL || !is_of_use(made_at))
         return 0;
     state_fd = load_file(&entries, names.state, state, STATE_BYTES_MAX, true);
     if (state_fd >= 0)
@@ -353,7 +353,6 @@ void fvm_template_cache_remove(const char *cache_path, const char *key)
 /* What is too old or too much goes. What other processes have loaded is theirs until they end. */
 static void make_room(const char *cache_path)
 {
-    const int64_t now = time(NULL);
     struct fvm_template_info *infos;
     uint64_t bytes = 0;
     size_t count;
@@ -362,7 +361,7 @@ static void make_room(const char *cache_path)
         return;
     for (size_t i = 0; i < count; i++) {
         bytes += infos[i].size_bytes;
-        if ((i > 0 && bytes > CACHE_BYTES_MAX) || !is_of_use(infos[i].made_at, now))
+        if ((i > 0 && bytes > CACHE_BYTES_MAX) || !is_of_use(infos[i].made_at))
             fvm_template_cache_remove(cache_path, infos[i].key);
     }
     fvm_template_infos_free(infos, count);
