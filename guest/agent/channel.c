@@ -41,7 +41,7 @@ void channel_flush(struct channel *channel)
 {
     if (channel->outgoing.size == 0)
         return;
-    send_bytes(channel->fd, channel->outgoing.data, channel->outgoing.size);
+    send_bytes(channel->out_fd, channel->outgoing.data, channel->outgoing.size);
     channel->outgoing.size = 0;
 }
 
@@ -65,7 +65,7 @@ void channel_send_sentence(struct channel *channel, enum fvm_frame_type type, co
 void channel_fill(struct channel *channel)
 {
     static char bytes[FVM_FRAME_MAX_PAYLOAD];
-    ssize_t count = read(channel->fd, bytes, sizeof bytes);
+    ssize_t count = read(channel->in_fd, bytes, sizeof bytes);
 
     if (count < 0 && (errno == EINTR || errno == EAGAIN))
         return;

@@ -5,7 +5,7 @@
 #include "protocol/frame.h"
 
 struct channel {
-    int fd;
+    int in_fd, out_fd; /* may be the same */
     struct fvm_frame_decoder decoder;
     struct fvm_buffer outgoing; /* not sent yet: each write is a request to the device */
 };

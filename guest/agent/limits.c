@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "log.h"
 
-#define HIERARCHY "/cgroup"
+#define HIERARCHY "cgroup"
 
 /* The files of a group that are used in a run. They stay open: an open() costs more than a read. */
 enum file { PROCS, KILL, EVENTS, CPU, PEAK, OOM, FILE_COUNT };

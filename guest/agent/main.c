@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The agent: PID 1 of every guest. It makes the machine ready, starts the interpreter, and speaks
+ * The agent: PID 1 of most guests. It makes the machine ready, starts the interpreter, and speaks
  * to the host. It is the only process that holds the channel, and the snippet runs as another user,
  * so a snippet cannot forge a result while the guest's kernel holds.
  */
@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "log.h"
 #include "serve.h"
+#include "start.h"
 #include "system.h"
 #include "turns.h"
 
@@ -31,8 +32,8 @@ int main(void)
 {
     static struct service service;
 
-    system_start();
-    service.channel.fd = system_open_port();
+    start_prepare();
+    start_open_channel(&service.channel);
     limits_prepare();
     system_enter_root();
     service.signal_fd = block_signals();

@@ -65,12 +65,12 @@ static void say_run(struct channel *channel)
 
 void rehearse(struct service *service, bool spare)
 {
-    struct channel nobody = {.fd = open("/dev/null", O_WRONLY | O_CLOEXEC)};
+    struct channel nobody = {.in_fd = -1, .out_fd = open("/dev/null", O_WRONLY | O_CLOEXEC)};
     struct request request;
     struct fvm_frame frame;
     uint64_t file_bytes;
 
-    if (nobody.fd < 0)
+    if (nobody.out_fd < 0)
         agent_die_errno("cannot open /dev/null");
     if (service->rehearsal.zygote.pid == 0)
         standby(service, &service->rehearsal);
@@ -82,7 +82,7 @@ void rehearse(struct service *service, bool spare)
     work_clear(&service->work);
     fvm_frame_decoder_finish(&nobody.decoder);
     fvm_buffer_finish(&nobody.outgoing);
-    close(nobody.fd);
+    close(nobody.out_fd);
     if (spare)
         standby(service, &service->rehearsal);
 }

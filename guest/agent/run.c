@@ -240,7 +240,7 @@ static void step(struct run *run)
     bool wants_more = run->hears && run->stdin_pending.size < STDIN_PENDING_MAX;
     bool has_stdin = run->stdin_pending.size > 0 || run->stdin_ended;
     struct pollfd polls[] = {
-        {.fd = wants_more ? run->channel->fd : -1, .events = POLLIN},
+        {.fd = wants_more ? run->channel->in_fd : -1, .events = POLLIN},
         /* What it has written before it was the snippet waits until the host knows of the start. */
         {.fd = run->started ? run->snippet.stdout_fd : -1, .events = POLLIN},
         {.fd = run->started ? run->snippet.stderr_fd : -1, .events = POLLIN},

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "system.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/random.h>
 #include <net/if.h>
@@ -17,100 +16,8 @@
 
 #include "base/cleanup.h"
 #include "log.h"
-
-#define PORT_NAME "flashvm"
-
-static void mount_or_die(const char *source, const char *target, const char *type,
-                         unsigned long flags, const char *data)
-{
-    if (mount(source, target, type, flags, data) < 0)
-        agent_die_errno("cannot mount %s on %s", type, target);
-}
-
-static void make_directory(const char *path, mode_t mode)
-{
-    if (mkdir(path, mode) < 0 && errno != EEXIST)
-        agent_die_errno("cannot make %s", path);
-    if (chmod(path, mode) < 0)
-        agent_die_errno("cannot chmod %s", path);
-}
-
-static void load_module(const char *name)
-{
-    char path[256];
-    cleanup_close int fd = -1;
-
-    snprintf(path, sizeof path, "/modules/%s", name);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        agent_die_errno("cannot open %s", path);
-    if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST)
-        agent_die_errno("cannot load %s", path);
-}
-
-static void load_modules(void)
-{
-    cleanup_file FILE *order = fopen("/modules/order", "re");
-    char name[200];
-
-    if (order == NULL)
-        agent_die_errno("cannot open /modules/order");
-    while (fscanf(order, "%199s", name) == 1)
-        load_module(name);
-}
-
-void system_start(void)
-{
-    make_directory("/proc", 0555);
-    make_directory("/sys", 0555);
-    make_directory("/dev", 0755);
-    mount_or_die("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
-    mount_or_die("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
-    mount_or_die("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, NULL);
-    load_modules();
-}
-
-/* Does /sys/class/virtio-ports/NAME/name say that this is our port? */
-static bool is_our_port(const char *directory)
-{
-    char path[300], name[64] = "";
-    cleanup_file FILE *file = NULL;
-
-    snprintf(path, sizeof path, "/sys/class/virtio-ports/%s/name", directory);
-    file = fopen(path, "re");
-    return file && fscanf(file, "%63s", name) == 1 && strcmp(name, PORT_NAME) == 0;
-}
-
-static int try_open_port(void)
-{
-    cleanup_dir DIR *ports = opendir("/sys/class/virtio-ports");
-    struct dirent *entry;
-
-    while (ports && (entry = readdir(ports)) != NULL) {
-        char path[300];
-
-        if (entry->d_name[0] == '.' || !is_our_port(entry->d_name))
-            continue;
-        snprintf(path, sizeof path, "/dev/%s", entry->d_name);
-        return open(path, O_RDWR | O_CLOEXEC);
-    }
-    return -1;
-}
-
-int system_open_port(void)
-{
-    const struct timespec pause = {.tv_nsec = 2 * 1000 * 1000};
-
-    /* The driver learns of its ports by a message from the host, some time after it is loaded. */
-    for (int attempt = 0; attempt < 5000; attempt++) {
-        int fd = try_open_port();
-
-        if (fd >= 0)
-            return fd;
-        nanosleep(&pause, NULL);
-    }
-    agent_die("there is no virtio-serial port called " PORT_NAME);
-}
+#include "mounts.h"
+#include "start.h"
 
 static void make_devices(void)
 {
@@ -118,13 +25,13 @@ static void make_devices(void)
         const char *path;
         unsigned major, minor;
     } nodes[] = {
-        {"/newroot/dev/null", 1, 3},   {"/newroot/dev/zero", 1, 5},    {"/newroot/dev/full", 1, 7},
-        {"/newroot/dev/random", 1, 8}, {"/newroot/dev/urandom", 1, 9}, {"/newroot/dev/tty", 5, 0},
+        {"newroot/dev/null", 1, 3},   {"newroot/dev/zero", 1, 5},    {"newroot/dev/full", 1, 7},
+        {"newroot/dev/random", 1, 8}, {"newroot/dev/urandom", 1, 9}, {"newroot/dev/tty", 5, 0},
     };
     static const char *const links[][2] = {
-        {"/proc/self/fd", "/newroot/dev/fd"},       {"/proc/self/fd/0", "/newroot/dev/stdin"},
-        {"/proc/self/fd/1", "/newroot/dev/stdout"}, {"/proc/self/fd/2", "/newroot/dev/stderr"},
-        {"pts/ptmx", "/newroot/dev/ptmx"},
+        {"/proc/self/fd", "newroot/dev/fd"},       {"/proc/self/fd/0", "newroot/dev/stdin"},
+        {"/proc/self/fd/1", "newroot/dev/stdout"}, {"/proc/self/fd/2", "newroot/dev/stderr"},
+        {"pts/ptmx", "newroot/dev/ptmx"},
     };
 
     for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++)
@@ -134,16 +41,16 @@ static void make_devices(void)
     for (size_t i = 0; i < sizeof links / sizeof *links; i++)
         if (symlink(links[i][0], links[i][1]) < 0)
             agent_die_errno("cannot make %s", links[i][1]);
-    make_directory("/newroot/dev/pts", 0755);
-    make_directory("/newroot/dev/shm", 01777);
-    mount_or_die("devpts", "/newroot/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+    make_directory("newroot/dev/pts", 0755);
+    make_directory("newroot/dev/shm", 01777);
+    mount_or_die("devpts", "newroot/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
                  "newinstance,ptmxmode=0666,mode=0620");
-    mount_or_die("shm", "/newroot/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=20%");
+    mount_or_die("shm", "newroot/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=20%");
 }
 
-static void copy_file(const char *from, const char *to)
+static void copy_file(int directory, const char *name, const char *to)
 {
-    cleanup_close int in = open(from, O_RDONLY | O_CLOEXEC);
+    cleanup_close int in = openat(directory, name, O_RDONLY | O_CLOEXEC);
     cleanup_close int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0444);
     char chunk[4096];
     ssize_t count;
@@ -152,7 +59,7 @@ static void copy_file(const char *from, const char *to)
         if (write(out, chunk, (size_t)count) != count)
             break;
     if (count != 0)
-        agent_die_errno("cannot copy %s to %s", from, to);
+        agent_die_errno("cannot copy %s to %s", name, to);
 }
 
 /*
@@ -211,47 +118,49 @@ int system_limit_disk(uint64_t bytes)
 
 void system_enter_root(void)
 {
-    make_directory("/lower", 0755);
-    make_directory("/upper", 0755);
-    make_directory("/newroot", 0755);
-    mount_or_die("/dev/vda", "/lower", "squashfs", MS_RDONLY, NULL);
+    cleanup_close int zygote_fd = start_open_zygote();
+
+    make_directory("lower", 0755);
+    make_directory("upper", 0755);
+    make_directory("newroot", 0755);
+    start_mount_image("lower");
     /* Files are memory here. With both tmpfs full there must be enough left for processes to run.
      */
-    mount_or_die("upper", "/upper", "tmpfs", 0, "mode=0755,size=50%");
-    upper_fd = open("/upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    mount_or_die("upper", "upper", "tmpfs", 0, "mode=0755,size=50%");
+    upper_fd = open("upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (upper_fd < 0)
         agent_die_errno("cannot open /upper");
-    make_directory("/upper/data", 0755);
-    make_directory("/upper/work", 0755);
+    make_directory("upper/data", 0755);
+    make_directory("upper/work", 0755);
     /* redirect_dir: else no directory of the image could be renamed. */
-    mount_or_die("root", "/newroot", "overlay", MS_NOSUID | MS_NODEV,
-                 "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work,redirect_dir=on");
+    mount_or_die("root", "newroot", "overlay", MS_NOSUID | MS_NODEV,
+                 "lowerdir=lower,upperdir=upper/data,workdir=upper/work,redirect_dir=on");
 
     static const char *const needed[] = {"dev", "proc", "sys", "run", "work"};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         char path[64];
 
-        snprintf(path, sizeof path, "/newroot/%s", needed[i]);
+        snprintf(path, sizeof path, "newroot/%s", needed[i]);
         make_directory(path, 0755);
     }
-    make_directory("/newroot/tmp", 01777);
-    mount_or_die("dev", "/newroot/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k");
+    make_directory("newroot/tmp", 01777);
+    mount_or_die("dev", "newroot/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k");
     make_devices();
     /* A snippet sees its own processes, not the agent or an interpreter that waits. */
-    mount_or_die("proc", "/newroot/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+    mount_or_die("proc", "newroot/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
                  "hidepid=invisible");
-    mount_or_die("sysfs", "/newroot/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
+    mount_or_die("sysfs", "newroot/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
                  NULL);
-    mount_or_die("run", "/newroot/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755");
-    make_directory("/newroot" ZYGOTE_DIRECTORY, 0755);
-    copy_file("/zygote/sitecustomize.py", "/newroot" ZYGOTE_DIRECTORY "/sitecustomize.py");
-    copy_file("/zygote/leave.py", "/newroot" ZYGOTE_DIRECTORY "/leave.py");
+    mount_or_die("run", "newroot/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755");
+    make_directory("newroot" ZYGOTE_DIRECTORY, 0755);
+    copy_file(zygote_fd, "sitecustomize.py", "newroot" ZYGOTE_DIRECTORY "/sitecustomize.py");
+    copy_file(zygote_fd, "leave.py", "newroot" ZYGOTE_DIRECTORY "/leave.py");
 
     harden_kernel();
     start_loopback();
     if (sethostname("flashvm", 7) < 0)
         agent_log("cannot set the host name: %s", strerror(errno));
-    if (chdir("/newroot") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
+    if (chdir("newroot") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
         chdir("/") < 0)
         agent_die_errno("cannot enter the root file system");
     random_fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);

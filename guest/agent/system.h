@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine around the snippet: modules, file systems, devices, kernel settings. */
+/* The machine around the snippet: file systems, devices, kernel settings. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Mount what the agent itself needs in the initramfs, and load the modules of /modules/order. */
-void system_start(void);
-
-/*
- * Open the virtio-serial port called "flashvm". Must come before system_enter_root(): the snippet's
- * /dev has no such device.
+/* Put the image under an overlay in memory, with all that a root file system needs, and enter it.
  */
-int system_open_port(void);
-
-/* Put the image's root (squashfs on /dev/vda under a tmpfs overlay) in place and enter it. */
 void system_enter_root(void);
 
 /*

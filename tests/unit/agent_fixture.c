@@ -156,7 +156,7 @@ int agent_setup(void **state)
     assert_int_equal(sigprocmask(SIG_BLOCK, &child, NULL), 0);
     agent->tmpdir = make_own_tmpdir();
     agent->service = (struct service){
-        .channel.fd = -1,
+        .channel = {.in_fd = -1, .out_fd = -1},
         .snippet = {.group = LIMITS_SNIPPET, .zygote = INTERPRETER_NONE, .cpu_time_us = 100},
         .work.directory = open(agent->tmpdir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
         .signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK),
@@ -247,7 +247,7 @@ void agent_run(struct agent *agent, const char *const *input)
     int ends[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    service->channel.fd = ends[0];
+    service->channel.in_fd = service->channel.out_fd = ends[0];
     send_input(ends[1], input);
     run_snippet(service, &service->snippet, &agent->request, 0, &service->channel, true);
     channel_flush(&service->channel);

@@ -29,8 +29,8 @@ static int setup(void **state)
     assert_non_null(fixture);
     fixture->tmpdir = make_own_tmpdir();
     fixture->directory = open(fixture->tmpdir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    fixture->channel.fd = memfd_create("channel", MFD_CLOEXEC);
-    assert_true(fixture->directory >= 0 && fixture->channel.fd >= 0);
+    fixture->channel.out_fd = memfd_create("channel", MFD_CLOEXEC);
+    assert_true(fixture->directory >= 0 && fixture->channel.out_fd >= 0);
     fixture->request.max_artifacts = 1000;
     fixture->request.max_artifact_bytes = 1000000;
     *state = fixture;
@@ -42,7 +42,7 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
 
     close(fixture->directory);
-    close(fixture->channel.fd);
+    close(fixture->channel.out_fd);
     fvm_frame_decoder_finish(&fixture->channel.decoder);
     fvm_buffer_finish(&fixture->channel.outgoing);
     fvm_buffer_finish(&fixture->names);
@@ -75,8 +75,8 @@ static void take_frames(struct fixture *fixture)
     int outcome = 0;
 
     channel_flush(&fixture->channel);
-    assert_int_equal(lseek(fixture->channel.fd, 0, SEEK_SET), 0);
-    while ((size = read(fixture->channel.fd, chunk, sizeof chunk)) > 0) {
+    assert_int_equal(lseek(fixture->channel.out_fd, 0, SEEK_SET), 0);
+    while ((size = read(fixture->channel.out_fd, chunk, sizeof chunk)) > 0) {
         fvm_frame_decoder_feed(&fixture->channel.decoder, chunk, (size_t)size);
         while ((outcome = fvm_frame_decoder_next(&fixture->channel.decoder, &frame)) > 0) {
             char path[FVM_FILE_PATH_MAX + 1];
