@@ -30,10 +30,9 @@ static int lift_fds(const int *fds, size_t count, int *ret_lifted)
     return 0;
 }
 
-static int spawn(const char *const *argv, const int *lifted, size_t count, pid_t *ret_pid)
+static int spawn(const char *const *argv, const char *const *environment, const char *directory,
+                 const int *lifted, size_t count, pid_t *ret_pid)
 {
-    static const char *const environment[] = {
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
@@ -54,6 +53,8 @@ static int spawn(const char *const *argv, const int *lifted, size_t count, pid_t
         err = lifted[i] >= 0
                   ? posix_spawn_file_actions_adddup2(&actions, lifted[i], (int)i)
                   : posix_spawn_file_actions_addopen(&actions, (int)i, "/dev/null", O_RDWR, 0);
+    if (err == 0 && directory)
+        err = posix_spawn_file_actions_addchdir_np(&actions, directory);
     if (err == 0)
         err = posix_spawn_file_actions_addclosefrom_np(&actions, (int)count);
     if (err == 0)
@@ -67,6 +68,16 @@ static int spawn(const char *const *argv, const int *lifted, size_t count, pid_t
 int fvm_process_start(const char *const *argv, const int *fds, size_t fd_count, pid_t *ret_pid,
                       struct flashvm_error *error)
 {
+    static const char *const path_only[] = {
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+
+    return fvm_process_start_in(path_only, NULL, argv, fds, fd_count, ret_pid, error);
+}
+
+int fvm_process_start_in(const char *const *environment, const char *directory,
+                         const char *const *argv, const int *fds, size_t fd_count, pid_t *ret_pid,
+                         struct flashvm_error *error)
+{
     int lifted[FDS_MAX] = {0};
     int err;
 
@@ -74,7 +85,7 @@ int fvm_process_start(const char *const *argv, const int *fds, size_t fd_count, 
         return fvm_fail(error, FLASHVM_INTERNAL, "too many descriptors for %s", argv[0]);
     if (lift_fds(fds, fd_count, lifted) < 0)
         return fvm_fail_errno(error, errno, "cannot hand descriptors to %s", argv[0]);
-    err = spawn(argv, lifted, fd_count, ret_pid);
+    err = spawn(argv, environment, directory, lifted, fd_count, ret_pid);
     for (size_t i = 0; i < fd_count; i++)
         fvm_cleanup_close(&lifted[i]);
     if (err == EAGAIN)

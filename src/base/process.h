@@ -17,6 +17,14 @@ int fvm_process_start(const char *const *argv, const int *fds, size_t fd_count, 
                       struct flashvm_error *error);
 
 /*
+ * The same in another environment, and from a directory.
+ * @environment: NULL-terminated "NAME=value" strings. @directory: NULL: the caller's.
+ */
+int fvm_process_start_in(const char *const *environment, const char *directory,
+                         const char *const *argv, const int *fds, size_t fd_count, pid_t *ret_pid,
+                         struct flashvm_error *error);
+
+/*
  * Wait for a child to end. Return: its wait status, or -1 when it is unknown because the
  * surrounding program reaped it or ignores SIGCHLD.
  */
