@@ -94,6 +94,13 @@ struct flashvm_config {
      */
     bool (*interrupted)(void *interrupted_data);
     void *interrupted_data;
+    /*
+     * Called in the calling thread, with a sentence, when a part of a call failed that the caller
+     * can do without: the call itself succeeds. Today: what concerns containers-storage. May be
+     * NULL.
+     */
+    void (*notice)(void *notice_data, const char *text);
+    void *notice_data;
 };
 #define FLASHVM_CONFIG_INIT                                                                        \
     {                                                                                              \
@@ -135,6 +142,12 @@ FLASHVM_API const char *flashvm_version(void);
  * Get an image ready, so that the first run need not: its layers, every digest verified, become one
  * file in the cache. Idempotent. FLASHVM_NOT_FOUND, FLASHVM_IMAGE_INVALID: the message names what
  * was asked for, and what there is or what is wrong with it.
+ *
+ * Where skopeo or buildah is on PATH, the image is then imported into their containers-storage, if
+ * it is not there: the embedded one as localhost/flashvm:python-basic, others as
+ * localhost/flashvm:sha256-XXXXXXXXXXXXXXXX after the digest of their manifest. Another image of that
+ * name loses it. A failure of this is a `notice` (see flashvm_config), no error: the image is
+ * ready for every engine but krunvm. A run imports nothing there.
  * @ret_image_used: NULL, or receives the image's full reference with its digest; free() it.
  */
 FLASHVM_API int flashvm_prepare_image(struct flashvm *fvm, const char *image, char **ret_image_used,
@@ -147,6 +160,8 @@ struct flashvm_cached_image {
     const char *digest;            /* of its manifest: "sha256:…" */
     uint64_t size_bytes;           /* that it takes in the cache */
     int64_t made_at, used_at;      /* seconds since 1970 */
+    /* Is it in containers-storage, too? Asked of skopeo or buildah, if one is on PATH. */
+    bool in_containers_storage;
 };
 
 /* Read-only, allocated by the library; fields are only ever added at the end. */
@@ -155,7 +170,11 @@ struct flashvm_cached_images {
     size_t image_count;
 };
 
-/* List the images in the cache. Those that are damaged or of another version are left out. */
+/*
+ * List the images in the cache. Those that are damaged or of another version are left out. Images
+ * that are only in containers-storage, under localhost/flashvm, stand at the end, with 0 for size
+ * and times. When the tools cannot be asked, that is a `notice`, and the list is of the cache alone.
+ */
 FLASHVM_API int flashvm_list_cached_images(struct flashvm *fvm,
                                            struct flashvm_cached_images **ret_images,
                                            struct flashvm_error *error);
@@ -189,7 +208,10 @@ FLASHVM_API void flashvm_cached_templates_free(struct flashvm_cached_templates *
  * Remove all images and templates from the cache, of other versions too, and what makers that died
  * have left. Safe at any time: one that another process is making stays, and what a microVM runs
  * from goes when the run ends. Nothing but flashVM's own files is removed.
- * @ret_freed_bytes: may be NULL.
+ * In containers-storage the names of localhost/flashvm are removed; an image goes with its last
+ * name, and one that has other names, or is used by a container, stays. What cannot be removed there
+ * is a `notice`: skopeo without buildah can remove nothing.
+ * @ret_freed_bytes: of the cache; may be NULL.
  */
 FLASHVM_API int flashvm_clear_cache(struct flashvm *fvm, uint64_t *ret_freed_bytes,
                                     struct flashvm_error *error);
@@ -422,6 +444,16 @@ struct flashvm_engine_report {
     const char *remedy;      /* what to do about it; NULL when nothing needs doing */
 };
 
+/* Can images be imported into containers-storage? Strings may be NULL but for `reason`. */
+struct flashvm_storage_report {
+    const char *tool; /* that imports: "skopeo" or "buildah"; NULL: neither is there */
+    bool usable;
+    const char *driver; /* of the storage, such as "overlay"; NULL: not known */
+    const char *root;   /* its directory; NULL: not known */
+    const char *reason; /* why it is usable, or why not */
+    const char *remedy; /* what to do about it; NULL when nothing needs doing */
+};
+
 /* Read-only, allocated by the library; fields are only ever added at the end. */
 struct flashvm_doctor {
     bool krunvm, buildah, skopeo, qemu; /* is the program there? */
@@ -434,6 +466,7 @@ struct flashvm_doctor {
     size_t engine_count;
     const char *data_dir;
     const char *cache_dir;
+    const struct flashvm_storage_report *containers_storage;
 };
 
 FLASHVM_API int flashvm_doctor(struct flashvm *fvm, struct flashvm_doctor **ret_doctor,

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "image/containers_storage.h"
 #include "image/image.h"
 #include "image/rootfs.h"
 #include "image/rootfs_cache.h"
@@ -164,6 +165,67 @@ int fvm_cached_images_list(const char *cache_path, struct flashvm_cached_images 
     qsort(images->list, images->public.image_count, sizeof *images->list, compare_uses);
     images->public.images = (const struct flashvm_cached_image *const *)images->list;
     *ret_images = &steal_pointer(images)->public;
+    return 0;
+}
+
+/* ---- what is in containers-storage ----------------------------------------------------------- */
+
+static struct record *make_stored_record(const struct fvm_stored_image *stored)
+{
+    cleanup_record struct record *record = calloc(1, sizeof *record);
+
+    if (record == NULL)
+        return NULL;
+    record->entry.image.rootfs_fd = -1;
+    record->entry.image.reference = strdup(stored->name);
+    record->entry.image.digest = strdup(stored->digest);
+    record->references = calloc(2, sizeof *record->references);
+    if (!record->entry.image.reference || !record->entry.image.digest || !record->references)
+        return NULL;
+    record->references[0] = record->entry.image.reference;
+    record->public = (struct flashvm_cached_image){.reference = record->entry.image.reference,
+                                                   .references = record->references,
+                                                   .digest = record->entry.image.digest,
+                                                   .in_containers_storage = true};
+    return steal_pointer(record);
+}
+
+static int add_stored(struct images *images, const struct fvm_stored_image *stored,
+                      struct flashvm_error *error)
+{
+    size_t count = images->public.image_count;
+    struct flashvm_cached_image **list =
+        reallocarray(images->list, count + 1, sizeof *images->list);
+    struct record *record;
+
+    if (list == NULL)
+        return fvm_fail_no_memory(error);
+    images->list = list;
+    images->public.images = (const struct flashvm_cached_image *const *)list;
+    record = make_stored_record(stored);
+    if (record == NULL)
+        return fvm_fail_no_memory(error);
+    list[count] = &record->public;
+    images->public.image_count++;
+    return 0;
+}
+
+int fvm_cached_images_note_stored(struct flashvm_cached_images *public,
+                                  const struct fvm_stored_images *stored,
+                                  struct flashvm_error *error)
+{
+    struct images *images = (struct images *)public; /* its first member */
+    size_t cached = public->image_count;
+
+    for (size_t i = 0; i < stored->count; i++) {
+        bool is_known = false;
+
+        for (size_t j = 0; j < cached; j++)
+            if (fvm_stored_image_is(&stored->all[i], images->list[j]->digest))
+                images->list[j]->in_containers_storage = is_known = true;
+        if (!is_known && add_stored(images, &stored->all[i], error) < 0)
+            return -1;
+    }
     return 0;
 }
 

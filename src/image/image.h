@@ -61,6 +61,12 @@ void fvm_image_finish(struct fvm_image *image);
 int fvm_cached_images_list(const char *cache_path, struct flashvm_cached_images **ret_images,
                            struct flashvm_error *error);
 
+/* Note in the list what containers-storage has of it, and add at its end what only that has. */
+struct fvm_stored_images;
+int fvm_cached_images_note_stored(struct flashvm_cached_images *images,
+                                  const struct fvm_stored_images *stored,
+                                  struct flashvm_error *error);
+
 /*
  * Remove the images from the cache, and what dead makers left of others. Those that a living
  * process is making stay, and a VM keeps the one that it runs from. Nothing else is touched.

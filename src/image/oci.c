@@ -120,6 +120,7 @@ static int parse_manifest(const struct fvm_oci *oci, const json_t *manifest,
                         "its config is not that of an image, by its media type");
     if (fvm_document_load(oci, &descriptor, &config, error) < 0)
         return -1;
+    memcpy(image->config_digest, descriptor.digest, FVM_DIGEST_SIZE);
     if (parse_config(config, image, error) < 0)
         return fvm_fail_context(error, "the config %s", descriptor.digest);
     return 0;

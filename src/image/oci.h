@@ -25,7 +25,8 @@ struct fvm_oci_layer {
 
 struct fvm_oci_image {
     struct fvm_descriptor manifest;
-    struct fvm_oci_layer *layers; /* the lowest first */
+    char config_digest[FVM_DIGEST_SIZE]; /* container tools call an image by it: its ID */
+    struct fvm_oci_layer *layers;        /* the lowest first */
     size_t layer_count;
     struct fvm_image_config config;
 };

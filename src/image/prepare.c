@@ -5,10 +5,10 @@
 
 #include "base/cleanup.h"
 #include "base/files.h"
-#include "image/embedded.h"
 #include "image/image.h"
 #include "image/name.h"
 #include "image/rootfs_cache.h"
+#include "image/source.h"
 
 /* One call of fvm_image_prepare(). */
 struct preparation {
@@ -120,23 +120,6 @@ static int find_by_reference(const struct preparation *preparation, const char *
 
 /* ---- from a layout --------------------------------------------------------------------------- */
 
-static int find_manifest(struct preparation *preparation, const char *data_dir,
-                         struct fvm_descriptor *ret_manifest, struct flashvm_error *error)
-{
-    const struct fvm_image_name *name = &preparation->name;
-    const char *digest = *name->digest ? name->digest : NULL;
-
-    if (name->kind == FVM_IMAGE_EMBEDDED)
-        return fvm_embedded_find(data_dir, digest, &preparation->oci, ret_manifest, error);
-    /* The name in a layout may lead to another image by now: a digest says it all. */
-    if (fvm_oci_open(name->path, &preparation->oci, error) < 0 ||
-        fvm_oci_find(&preparation->oci, digest ? NULL : name->ref_name, digest, ret_manifest,
-                     error) < 0)
-        return fvm_fail_context(error, "the image %s%s%s", name->reference, digest ? "@" : "",
-                                digest ? digest : "");
-    return 0;
-}
-
 static int make(const struct preparation *preparation, const struct fvm_descriptor *manifest,
                 struct flashvm_error *error)
 {
@@ -201,7 +184,7 @@ int fvm_image_prepare(const char *data_dir, const char *cache_path, const char *
     }
     if (name->kind == FVM_IMAGE_CACHED)
         return find_by_reference(&preparation, cache_path, ret_image, error);
-    if (find_manifest(&preparation, data_dir, &manifest, error) < 0)
+    if (fvm_source_open(data_dir, name, &preparation.oci, &manifest, error) < 0)
         return -1;
     return find_or_make(&preparation, &manifest, ret_image, error);
 }

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "image/storage_tools.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/files.h"
+#include "base/tool.h"
+
+/*
+ * Inside of `buildah unshare` these say so: without them the tools would take the root of that user
+ * namespace for the host's, and look for the host's storage.
+ */
+static const char *const in_user_namespace[] = {
+    "_CONTAINERS_USERNS_CONFIGURED", "_CONTAINERS_ROOTLESS_UID", "_CONTAINERS_ROOTLESS_GID"};
+
+enum { OVERRIDES_MAX = sizeof in_user_namespace / sizeof *in_user_namespace };
+
+static char **make_environment(void)
+{
+    char *overrides[OVERRIDES_MAX + 1] = {0};
+    char **environment;
+    size_t count = 0;
+
+    for (size_t i = 0; i < OVERRIDES_MAX; i++) {
+        const char *value = getenv(in_user_namespace[i]);
+
+        if (value && (overrides[count] = fvm_format("%s=%s", in_user_namespace[i], value)) != NULL)
+            count++;
+    }
+    environment = fvm_tool_environment((const char *const *)overrides);
+    for (size_t i = 0; i < count; i++)
+        free(overrides[i]);
+    return environment;
+}
+
+int fvm_storage_find_tools(struct fvm_storage_tools *ret_tools, struct flashvm_error *error)
+{
+    cleanup_free char *skopeo = fvm_find_program("skopeo");
+    cleanup_free char *buildah = fvm_find_program("buildah");
+    char **environment;
+
+    if (skopeo == NULL && buildah == NULL)
+        return 0;
+    environment = make_environment();
+    if (environment == NULL)
+        return fvm_fail_no_memory(error);
+    *ret_tools = (struct fvm_storage_tools){.skopeo = steal_pointer(skopeo),
+                                            .buildah = steal_pointer(buildah),
+                                            .environment = environment};
+    return 1;
+}
+
+void fvm_storage_tools_finish(struct fvm_storage_tools *tools)
+{
+    free(tools->skopeo);
+    free(tools->buildah);
+    free(tools->environment);
+    *tools = (struct fvm_storage_tools){0};
+}
+
+/*
+ * By words of skopeo 1.9 to 1.18 and buildah 1.28 to 1.39, which stay through their versions. The
+ * order counts: a kernel that forbids user namespaces says "No space left on device" too.
+ */
+static const struct {
+    const char *words, *advice;
+} advices[] = {
+    {"newuidmap", "install newuidmap and newgidmap, which give a user more than one id: "
+                  "apt-get install uidmap"},
+    {"User namespaces are not enabled",
+     "this kernel, or the container around, lets this user make no user namespaces: see "
+     "/proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone and "
+     "kernel.apparmor_restrict_unprivileged_userns"},
+    {"CLONE_NEWUSER",
+     "this kernel, or the container around, lets this user make no user namespaces: see "
+     "/proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone and "
+     "kernel.apparmor_restrict_unprivileged_userns"},
+    {"/etc/subuid", "give this user ids of its own, as root: usermod --add-subuids 100000-165535 "
+                    "--add-subgids 100000-165535 USER"},
+    {"unknown userid", "this user id needs an entry in /etc/passwd"},
+    {"netavark", "buildah wants it even to import: apt-get install netavark, or skopeo"},
+    {"policy.json", "the policy of this machine for images is missing or broken: see "
+                    "containers-policy.json(5)"},
+    {"rejected by policy", "the policy of this machine, /etc/containers/policy.json, has to allow "
+                           "images of the transport oci"},
+    {"no space left on device", "free some space where the storage is (buildah info names it)"},
+    {"prerequisites for driver", "set another driver in storage.conf, vfs works everywhere: see "
+                                 "containers-storage.conf(5)"},
+    {"read-only file system", "the storage's directory must be one that can be written: see "
+                              "containers-storage.conf(5)"},
+    {"permission denied", "the storage's directory must be one that this user can write: see "
+                          "containers-storage.conf(5)"},
+};
+
+const char *fvm_storage_advice(const char *words)
+{
+    for (size_t i = 0; i < sizeof advices / sizeof *advices; i++)
+        if (strcasestr(words, advices[i].words))
+            return advices[i].advice;
+    return NULL;
+}
+
+static int fail_with_advice(struct flashvm_error *error)
+{
+    cleanup_free char *words = error->message ? strdup(error->message) : NULL;
+    const char *advice = words ? fvm_storage_advice(words) : NULL;
+
+    if (advice)
+        return fvm_fail(error, error->status, "%s\nWhat to do: %s", words, advice);
+    return -1;
+}
+
+int fvm_storage_run_tool(const struct fvm_storage_tools *tools, const char *const *argv,
+                         const char *directory, int lock_fd, uint64_t timeout_ms,
+                         struct fvm_caller *caller, char **ret_output, struct flashvm_error *error)
+{
+    const struct fvm_tool_call call = {.argv = argv,
+                                       .environment = (const char *const *)tools->environment,
+                                       .directory = directory,
+                                       .timeout_ms = timeout_ms,
+                                       .lock_fd = lock_fd};
+
+    if (fvm_tool_run(&call, caller, ret_output, error) == 0)
+        return 0;
+    return error->status == FLASHVM_CANCELLED ? -1 : fail_with_advice(error);
+}
