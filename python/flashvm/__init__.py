@@ -23,13 +23,14 @@ from ._api import (
     run_with_config,
 )
 from ._default_pools import set_default_pool
-from ._doctor import DoctorReport, EngineReport
+from ._doctor import DoctorReport, EngineReport, StorageReport
 from ._errors import (
     BootFailed,
     CacheUnsafe,
     Cancelled,
     EngineUnavailable,
     FlashVMError,
+    FlashVMWarning,
     GuestFailed,
     HostError,
     ImageInvalid,
@@ -57,6 +58,7 @@ __all__ = [
     "EngineReport",
     "EngineUnavailable",
     "FlashVMError",
+    "FlashVMWarning",
     "GuestFailed",
     "HostError",
     "ImageInvalid",
@@ -67,6 +69,7 @@ __all__ = [
     "Pool",
     "PoolStats",
     "Result",
+    "StorageReport",
     "Timings",
     "Unsupported",
     "__version__",

@@ -137,6 +137,11 @@ def prepare_image(image: Optional[str] = None) -> str:
         "sha256:...", also behind a name and "@": what the cache has under this digest;
         any other name: the image in the cache that was last used under it.
 
+    Where skopeo or buildah is on PATH, the image is imported into their containers-storage as well:
+    the embedded one as localhost/flashvm:python-basic, others as localhost/flashvm:sha256-..., after
+    their digest. Only the engine krunvm would need that, so a failure of it is a FlashVMWarning, and
+    the image is ready all the same.
+
     Ctrl-C ends it as it ends a run.
 
     Returns the image's name with its digest, "localhost/flashvm:python-basic@sha256:...": the
@@ -150,7 +155,10 @@ def prepare_image(image: Optional[str] = None) -> str:
 
 
 def list_cached_images() -> List[CachedImage]:
-    """The images in the cache, those used last first."""
+    """The images in the cache, those used last first, and those that only containers-storage has.
+
+    Asks skopeo or buildah for the latter, if one is on PATH; when that fails it is a FlashVMWarning.
+    """
     return cast(List[CachedImage], _flashvm.list_cached_images(library()))
 
 
@@ -168,6 +176,9 @@ def clear_cache() -> int:
 
     Safe at any time: one that another process is making stays, and what a microVM runs from goes
     when the run ends. Nothing but flashVM's own files is removed.
+
+    In containers-storage the names of localhost/flashvm are removed; an image goes with its last
+    name. What cannot be removed there is a FlashVMWarning: skopeo without buildah removes nothing.
     """
     return _flashvm.clear_cache(library())
 

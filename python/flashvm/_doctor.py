@@ -15,6 +15,17 @@ class EngineReport(TypedDict):
     remedy: Optional[str]  # what to do about it; None when nothing needs doing
 
 
+class StorageReport(TypedDict):
+    """Whether images can be imported into containers-storage."""
+
+    tool: Optional[str]  # that imports: "skopeo" or "buildah"; None: neither is there
+    usable: bool
+    driver: Optional[str]  # of the storage, such as "overlay"; None: not known
+    root: Optional[str]  # its directory; None: not known
+    reason: str  # why it is usable, or why not
+    remedy: Optional[str]  # what to do about it; None when nothing needs doing
+
+
 class DoctorReport(TypedDict):
     """What this machine can do."""
 
@@ -28,5 +39,6 @@ class DoctorReport(TypedDict):
     ready: bool  # would a run work?
     note: str  # one sentence for a person
     engines: Dict[str, EngineReport]
+    containers_storage: StorageReport
     data_dir: str
     cache_dir: str

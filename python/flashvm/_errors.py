@@ -25,6 +25,10 @@ class FlashVMError(Exception):
         return _unpickled, (type(self), self.args, getattr(self, "errno", None)), self.__dict__
 
 
+class FlashVMWarning(UserWarning):
+    """A part of a call failed that the caller can do without; the call itself succeeded."""
+
+
 class InvalidArgument(FlashVMError, ValueError):
     """The caller asked for something that makes no sense."""
 

@@ -11,6 +11,7 @@ def open(
     libexec_dir: bytes,
     cache_dir: Optional[bytes],
     progress: Callable[[Optional[str]], object],
+    notice: Callable[[str], object],
     /,
 ) -> Handle: ...
 

@@ -7,14 +7,15 @@ from typing import List, TypedDict
 
 
 class CachedImage(TypedDict):
-    """An image in the cache."""
+    """An image in the cache, or under localhost/flashvm in containers-storage."""
 
     reference: str  # what it was called first
     references: List[str]  # all that it was called, the newest last
     digest: str  # of its manifest: "sha256:..."
-    size_bytes: int  # that it takes in the cache
+    size_bytes: int  # that it takes in the cache; this and the times are 0 when it is not there
     made_at: int  # seconds since 1970, as time.time()
     used_at: int
+    in_containers_storage: bool
 
 
 class CachedTemplate(TypedDict):

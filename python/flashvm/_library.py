@@ -6,10 +6,12 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import warnings
 from contextlib import contextmanager
 from typing import Callable, Iterator, List, Optional
 
 from . import _flashvm, _paths
+from ._errors import FlashVMWarning
 from ._progress import ProgressLine
 
 _lock = threading.RLock()  # reentrant: a signal handler may call us while its thread is in here
@@ -19,6 +21,10 @@ _progress_line = ProgressLine()
 
 def _show_progress(stage: Optional[str]) -> None:
     _progress_line.show(stage)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, FlashVMWarning, stacklevel=3)  # of whoever called our caller
 
 
 def library() -> _flashvm.Handle:
@@ -32,6 +38,7 @@ def library() -> _flashvm.Handle:
                 os.fsencode(_paths.libexec_dir()),
                 None if cache_dir is None else os.fsencode(cache_dir),
                 _show_progress,
+                _warn,
             )
         return _handle
 

@@ -39,10 +39,11 @@ static PyObject *image_dict(const struct flashvm_cached_image *image)
     for (size_t i = 0; references && image->references[i]; i++)
         if (append_item(references, path_text(image->references[i])) < 0)
             Py_CLEAR(references);
-    return Py_BuildValue("{s:N,s:N,s:s,s:K,s:L,s:L}", "reference", path_text(image->reference),
+    return Py_BuildValue("{s:N,s:N,s:s,s:K,s:L,s:L,s:N}", "reference", path_text(image->reference),
                          "references", references, "digest", image->digest, "size_bytes",
                          (unsigned long long)image->size_bytes, "made_at",
-                         (long long)image->made_at, "used_at", (long long)image->used_at);
+                         (long long)image->made_at, "used_at", (long long)image->used_at,
+                         "in_containers_storage", PyBool_FromLong(image->in_containers_storage));
 }
 
 PyObject *module_list_cached_images(PyObject *module, PyObject *capsule)
@@ -50,15 +51,22 @@ PyObject *module_list_cached_images(PyObject *module, PyObject *capsule)
     struct handle *handle = handle_from_capsule(capsule);
     struct flashvm_cached_images *images = NULL;
     struct flashvm_error error = {0};
-    PyObject *list;
+    struct call call = CALL_INIT;
+    PyObject *list = NULL;
     int status;
 
     (void)module;
     if (handle == NULL)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS status = flashvm_list_cached_images(handle->fvm, &images, &error);
-    Py_END_ALLOW_THREADS if (status != FLASHVM_OK) return raise_error(&error);
-    list = PyList_New(0);
+    call_release_gil(&call);
+    status = flashvm_list_cached_images(handle->fvm, &images, &error);
+    call_take_gil(&call);
+    if (call.raised)
+        flashvm_error_finish(&error);
+    else if (status != FLASHVM_OK)
+        raise_error(&error);
+    else
+        list = PyList_New(0);
     for (size_t i = 0; list && i < images->image_count; i++)
         if (append_item(list, image_dict(images->images[i])) < 0)
             Py_CLEAR(list);
@@ -101,13 +109,21 @@ PyObject *module_clear_cache(PyObject *module, PyObject *capsule)
 {
     struct handle *handle = handle_from_capsule(capsule);
     struct flashvm_error error = {0};
+    struct call call = CALL_INIT;
     uint64_t freed_bytes = 0;
     int status;
 
     (void)module;
     if (handle == NULL)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS status = flashvm_clear_cache(handle->fvm, &freed_bytes, &error);
-    Py_END_ALLOW_THREADS if (status != FLASHVM_OK) return raise_error(&error);
+    call_release_gil(&call);
+    status = flashvm_clear_cache(handle->fvm, &freed_bytes, &error);
+    call_take_gil(&call);
+    if (call.raised) {
+        flashvm_error_finish(&error);
+        return NULL;
+    }
+    if (status != FLASHVM_OK)
+        return raise_error(&error);
     return PyLong_FromUnsignedLongLong(freed_bytes);
 }

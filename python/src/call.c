@@ -160,23 +160,34 @@ bool on_interrupted(void *nothing)
 }
 
 /*
- * Python code runs here, so a signal handler may raise here too. The exception is kept for the end
- * of the call, and the signal's byte in the pipe makes the library ask on_interrupted() meanwhile.
+ * Python code runs here, so a signal handler may raise here too, and so may a warning that is to be
+ * an error. The exception is kept for the end of the call, and a signal's byte in the pipe makes the
+ * library ask on_interrupted() meanwhile.
  */
-void on_progress(void *progress_data, const char *stage)
+static void tell(PyObject *function, const char *text)
 {
-    PyObject *progress = progress_data, *text, *result = NULL;
+    PyObject *argument, *result = NULL;
     struct call *call = current_call;
 
     if (call == NULL || call->raised)
         return;
     PyEval_RestoreThread(call->thread);
-    text = stage ? PyUnicode_DecodeUTF8(stage, (Py_ssize_t)strlen(stage), "replace")
-                 : Py_BuildValue("");
-    if (text)
-        result = PyObject_CallFunctionObjArgs(progress, text, NULL);
+    argument =
+        text ? PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace") : Py_BuildValue("");
+    if (argument)
+        result = PyObject_CallFunctionObjArgs(function, argument, NULL);
     call->raised = result == NULL;
     Py_XDECREF(result);
-    Py_XDECREF(text);
+    Py_XDECREF(argument);
     call->thread = PyEval_SaveThread();
+}
+
+void on_progress(void *progress_data, const char *stage)
+{
+    tell(progress_data, stage);
+}
+
+void on_notice(void *notice_data, const char *text)
+{
+    tell(notice_data, text);
 }

@@ -18,6 +18,14 @@ static PyObject *engines_dict(const struct flashvm_doctor *doctor)
     return engines;
 }
 
+static PyObject *storage_dict(const struct flashvm_storage_report *storage)
+{
+    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N}", "tool", text_or_none(storage->tool), "usable",
+                         PyBool_FromLong(storage->usable), "driver", text_or_none(storage->driver),
+                         "root", text_or_none(storage->root), "reason",
+                         text_or_none(storage->reason), "remedy", text_or_none(storage->remedy));
+}
+
 static PyObject *doctor_dict(const struct flashvm_doctor *doctor)
 {
     const struct {
@@ -38,10 +46,12 @@ static PyObject *doctor_dict(const struct flashvm_doctor *doctor)
     for (size_t i = 0; dict && i < sizeof flags / sizeof *flags; i++)
         if (set_item(dict, flags[i].key, PyBool_FromLong(flags[i].value)) < 0)
             Py_CLEAR(dict);
-    if (dict && (set_item(dict, "note", text_or_none(doctor->note)) < 0 ||
-                 set_item(dict, "engines", engines_dict(doctor)) < 0 ||
-                 set_item(dict, "data_dir", text_or_none(doctor->data_dir)) < 0 ||
-                 set_item(dict, "cache_dir", text_or_none(doctor->cache_dir)) < 0))
+    if (dict &&
+        (set_item(dict, "note", text_or_none(doctor->note)) < 0 ||
+         set_item(dict, "engines", engines_dict(doctor)) < 0 ||
+         set_item(dict, "containers_storage", storage_dict(doctor->containers_storage)) < 0 ||
+         set_item(dict, "data_dir", text_or_none(doctor->data_dir)) < 0 ||
+         set_item(dict, "cache_dir", text_or_none(doctor->cache_dir)) < 0))
         Py_CLEAR(dict);
     return dict;
 }

@@ -49,8 +49,9 @@ int call_watch_signals(struct call *call);
 /* Undo it. Keeps an exception that is set. */
 void call_unwatch_signals(struct call *call);
 
-/* Callbacks of the library: flashvm_config.progress and .interrupted. */
+/* Callbacks of the library: flashvm_config.progress, .notice and .interrupted. */
 void on_progress(void *progress_data, const char *stage);
+void on_notice(void *notice_data, const char *text);
 bool on_interrupted(void *nothing);
 
 /* ---- convert.c -------------------------------------------------------------------------------- */
@@ -83,7 +84,7 @@ const char **strings_from_tuple(PyObject *tuple);
  */
 struct handle {
     struct flashvm *fvm;
-    PyObject *progress;
+    PyObject *progress, *notice;
     pid_t owner;
 };
 

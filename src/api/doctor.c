@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/files.h"
 #include "image/image.h"
+#include "image/storage_report.h"
 
 enum { ENGINES_MAX = 8 };
 
@@ -14,6 +15,8 @@ struct doctor {
     struct flashvm_doctor public;
     struct flashvm_engine_report reports[ENGINES_MAX];
     struct fvm_probe probes[ENGINES_MAX];
+    struct flashvm_storage_report storage;
+    struct fvm_storage_report storage_report;
     char *note, *data_dir, *cache_dir;
 };
 
@@ -107,6 +110,26 @@ static char *make_note(struct flashvm *fvm, struct doctor *doctor, const char *c
     return note;
 }
 
+static int examine_storage(const struct flashvm *fvm, struct doctor *doctor,
+                           struct flashvm_error *error)
+{
+    struct fvm_caller caller = fvm->caller;
+    const struct fvm_storage_report *report = &doctor->storage_report;
+
+    if (fvm_storage_examine(&caller, &doctor->storage_report, error) < 0)
+        return -1;
+    doctor->storage = (struct flashvm_storage_report){
+        .tool = report->tool,
+        .usable = report->usable,
+        .driver = report->driver,
+        .root = report->root,
+        .reason = report->reason,
+        .remedy = report->remedy,
+    };
+    doctor->public.containers_storage = &doctor->storage;
+    return 0;
+}
+
 static bool is_offline(void)
 {
     const char *value = getenv("FLASHVM_OFFLINE");
@@ -126,7 +149,7 @@ int flashvm_doctor(struct flashvm *fvm, struct flashvm_doctor **ret_doctor,
         return fvm_error_return(&own, error);
     }
     fvm_library_cache(fvm, &cache, &cache_error); /* a trouble to report, not to fail with */
-    if (probe_engines(fvm, doctor, &own) < 0) {
+    if (probe_engines(fvm, doctor, &own) < 0 || examine_storage(fvm, doctor, &own) < 0) {
         flashvm_doctor_free(&doctor->public);
         flashvm_error_finish(&cache_error);
         return fvm_error_return(&own, error);
@@ -161,6 +184,7 @@ void flashvm_doctor_free(struct flashvm_doctor *public)
         return;
     for (size_t i = 0; i < ENGINES_MAX; i++)
         fvm_probe_finish(&doctor->probes[i]);
+    fvm_storage_report_finish(&doctor->storage_report);
     free(doctor->note);
     free(doctor->data_dir);
     free(doctor->cache_dir);

@@ -52,6 +52,8 @@ int flashvm_open(const struct flashvm_config *given, struct flashvm **ret_fvm,
     fvm->caller = (struct fvm_caller){
         .progress = config.progress,
         .progress_data = config.progress_data,
+        .notice = config.notice,
+        .notice_data = config.notice_data,
         .interrupt_fd = -1,
         .interrupted = config.interrupted,
         .interrupted_data = config.interrupted_data,
@@ -88,6 +90,8 @@ void fvm_library_adopt_caller(const struct flashvm *fvm, struct fvm_caller *call
 {
     caller->progress = fvm->caller.progress;
     caller->progress_data = fvm->caller.progress_data;
+    caller->notice = fvm->caller.notice;
+    caller->notice_data = fvm->caller.notice_data;
     if (caller->interrupt_fd >= 0 || caller->interrupted)
         return;
     caller->interrupted = fvm->caller.interrupted;

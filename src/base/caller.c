@@ -13,6 +13,12 @@ void fvm_caller_tell(struct fvm_caller *caller, const char *stage)
         caller->progress(caller->progress_data, stage);
 }
 
+void fvm_caller_notice(struct fvm_caller *caller, const char *text)
+{
+    if (caller->notice)
+        caller->notice(caller->notice_data, text);
+}
+
 bool fvm_caller_gives_up(struct fvm_caller *caller)
 {
     return caller->interrupted == NULL || caller->interrupted(caller->interrupted_data);

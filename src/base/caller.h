@@ -11,6 +11,8 @@
 struct fvm_caller {
     void (*progress)(void *progress_data, const char *stage); /* NULL: nobody wants to know */
     void *progress_data;
+    void (*notice)(void *notice_data, const char *text); /* NULL: likewise */
+    void *notice_data;
     int interrupt_fd; /* readable: ask `interrupted`; -1: none */
     bool (*interrupted)(void *interrupted_data);
     void *interrupted_data;
@@ -23,6 +25,9 @@ struct fvm_caller {
 
 /* Say what begins now and may take longer than a moment; NULL: it is done. */
 void fvm_caller_tell(struct fvm_caller *caller, const char *stage);
+
+/* Say what failed though the call succeeds: a sentence. */
+void fvm_caller_notice(struct fvm_caller *caller, const char *text);
 
 /* Does the caller want the call to end? For when interrupt_fd is readable or a signal came. */
 bool fvm_caller_gives_up(struct fvm_caller *caller);

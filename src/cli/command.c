@@ -85,6 +85,12 @@ static const char *directory_from_environment(const char *name)
     return value && *value ? value : NULL;
 }
 
+static void show_notice(void *nothing, const char *text)
+{
+    (void)nothing;
+    show_note("%s", text);
+}
+
 int library_open(struct library *library, struct flashvm_error *error)
 {
     struct flashvm_config config = FLASHVM_CONFIG_INIT;
@@ -97,6 +103,7 @@ int library_open(struct library *library, struct flashvm_error *error)
         config.progress_data = &library->progress;
     }
     config.interrupted = interrupt_came;
+    config.notice = show_notice;
     return flashvm_open(&config, &library->fvm, error);
 }
 

@@ -37,6 +37,16 @@ static void list_findings(const struct flashvm_doctor *doctor,
         findings[i] = all[i];
 }
 
+static void print_storage(const struct flashvm_storage_report *storage)
+{
+    printf("\ncontainers-storage: %s", storage->usable ? "usable" : "not usable");
+    if (storage->root)
+        printf(", %s in %s", storage->driver ? storage->driver : "?", storage->root);
+    printf("\n    %s\n", storage->reason);
+    if (storage->remedy)
+        printf("    to do: %s\n", storage->remedy);
+}
+
 static void print_for_person(const struct flashvm_doctor *doctor)
 {
     struct finding findings[FINDING_COUNT];
@@ -55,6 +65,7 @@ static void print_for_person(const struct flashvm_doctor *doctor)
         if (engine->remedy)
             printf("%-10s  %-6s  %-11s  to do: %s\n", "", "", "", engine->remedy);
     }
+    print_storage(doctor->containers_storage);
     printf("\ndata   %s\ncache  %s\n", doctor->data_dir, doctor->cache_dir);
     if (doctor->note)
         printf("\n%s\n", doctor->note);
@@ -77,6 +88,15 @@ static json_t *engines_json(const struct flashvm_doctor *doctor)
     return steal_pointer(engines);
 }
 
+static json_t *storage_json(const struct flashvm_storage_report *storage)
+{
+    return json_pack("{s:o, s:b, s:o, s:o, s:o, s:o}", "tool", json_text_or_null(storage->tool),
+                     "usable", storage->usable, "driver", json_text_or_null(storage->driver),
+                     "root", json_text_or_null(storage->root), "reason",
+                     json_text_or_null(storage->reason), "remedy",
+                     json_text_or_null(storage->remedy));
+}
+
 static char *report_text(const struct flashvm_doctor *doctor)
 {
     cleanup_json json_t *report = json_object();
@@ -88,6 +108,8 @@ static char *report_text(const struct flashvm_doctor *doctor)
         status |= json_object_set_new(report, findings[i].key, json_boolean(findings[i].value));
     status |= json_object_set_new(report, "note", json_text_or_null(doctor->note));
     status |= json_object_set_new(report, "engines", engines_json(doctor));
+    status |=
+        json_object_set_new(report, "containers_storage", storage_json(doctor->containers_storage));
     status |= json_object_set_new(report, "data_dir", json_text_or_null(doctor->data_dir));
     status |= json_object_set_new(report, "cache_dir", json_text_or_null(doctor->cache_dir));
     return status < 0 ? NULL : json_text(report);

@@ -38,10 +38,11 @@ static json_t *image_json(const struct flashvm_cached_image *image)
     for (size_t i = 0; image->references[i]; i++)
         if (json_array_append_new(references, json_text_or_null(image->references[i])) < 0)
             return NULL;
-    return json_pack("{s:o, s:O, s:s, s:I, s:I, s:I}", "reference",
+    return json_pack("{s:o, s:O, s:s, s:I, s:I, s:I, s:b}", "reference",
                      json_text_or_null(image->reference), "references", references, "digest",
                      image->digest, "size_bytes", (json_int_t)image->size_bytes, "made_at",
-                     (json_int_t)image->made_at, "used_at", (json_int_t)image->used_at);
+                     (json_int_t)image->made_at, "used_at", (json_int_t)image->used_at,
+                     "in_containers_storage", image->in_containers_storage);
 }
 
 static json_t *template_json(const struct flashvm_cached_template *template)
@@ -79,9 +80,9 @@ static void print_time(int64_t seconds)
 {
     time_t when = (time_t)seconds;
     struct tm local;
-    char text[32] = "?";
+    char text[32] = "-";
 
-    if (localtime_r(&when, &local))
+    if (when != 0 && localtime_r(&when, &local))
         strftime(text, sizeof text, "%Y-%m-%d %H:%M", &local);
     printf("  %-16s", text);
 }
@@ -96,17 +97,20 @@ static void print_columns(uint64_t size_bytes, int64_t made_at, int64_t used_at)
 /* What the image was called first stands in the row, its other names below it. */
 static void print_images(const struct flashvm_cached_images *images)
 {
-    printf("%-19s  %7s  %-16s  %-16s  %s\n", "DIGEST", "MB", "MADE", "LAST USED", "REFERENCE");
+    printf("%-19s  %7s  %-16s  %-16s  %-6s  %s\n", "DIGEST", "MB", "MADE", "LAST USED", "STORED",
+           "REFERENCE");
     for (size_t i = 0; i < images->image_count; i++) {
         const struct flashvm_cached_image *image = images->images[i];
 
-        printf("%.19s", image->digest);
+        printf("%-19.19s", image->digest);
         print_columns(image->size_bytes, image->made_at, image->used_at);
+        printf("  %-6s", image->in_containers_storage ? "yes" : "no");
         for (size_t j = 0; image->references[j]; j++) {
             const char *reference = image->references[j];
             cleanup_free char *printable = text_printable(reference, strlen(reference), false);
 
-            printf("%*s  %s\n", j > 0 ? 19 + 2 + 7 + 2 * (2 + 16) : 0, "", printable ?: "?");
+            printf("%*s  %s\n", j > 0 ? 19 + 2 + 7 + 2 * (2 + 16) + 2 + 6 : 0, "",
+                   printable ?: "?");
         }
     }
 }
@@ -232,11 +236,15 @@ const struct command image_command = {
             "also leaves a template there: a microVM that has booted, of which other runs\n"
             "get a copy.\n"
             "\n"
-            "  list     the images and templates in the cache, those used last first\n"
+            "  list     the images and templates in the cache, those used last first, and\n"
+            "           whether skopeo and buildah find an image in containers-storage\n"
             "  prepare  unpack IMAGE, so that its first run need not, and print its\n"
-            "           reference with its digest; what is there already stays as it is\n"
+            "           reference with its digest; what is there already stays as it is.\n"
+            "           Where skopeo or buildah is installed, import it into\n"
+            "           containers-storage as well\n"
             "  clear    remove all of them from the cache, and say how much room that made;\n"
-            "           safe while others run\n"
+            "           and the names localhost/flashvm from containers-storage; safe while\n"
+            "           others run\n"
             "\n"
             "      --json  print the list as one JSON object\n"
             "  -h, --help  print this text\n"
