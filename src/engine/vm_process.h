@@ -22,6 +22,15 @@ struct fvm_vm_program {
     size_t file_count;
     uint64_t memory_bytes_max; /* address space left to the program; 0: no limit */
     const char *device;        /* a device that the program must open ("/dev/kvm"); NULL: none */
+    /*
+     * The program makes mounts and starts other programs: it keeps its user, in namespaces of its
+     * own that have no network. It has the channel as its standard input and output, its log as
+     * its standard error, and none of the descriptors above.
+     */
+    bool keeps_rights;
+    const char *const *environment; /* NULL: PATH alone */
+    const char *const *entrance;    /* what starts the jail where the user may make mounts
+                                       ("buildah", "unshare"); NULL: nothing */
 };
 
 int fvm_vm_process_start(const struct fvm_host *host, const struct fvm_vm_program *program,

@@ -4,14 +4,17 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -146,7 +149,7 @@ static void renounce_privileges(void)
         die("drop capabilities");
 }
 
-void confine(const struct confinement *confinement)
+static void confine_strictly(const struct confinement *confinement)
 {
     uid_t uid = UID_BASE + (uid_t)getpid();
     bool root = geteuid() == 0;
@@ -158,4 +161,47 @@ void confine(const struct confinement *confinement)
         drop_user(uid, own_devices ? NULL : confinement->device);
     renounce_privileges();
     umask(077);
+}
+
+/*
+ * libkrun passes a guest's sockets on to its own process, those of the guest's loopback as well: they
+ * need one there. It is the namespace's own, and leads nowhere else. Best effort.
+ */
+static void start_loopback(void)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+
+    if (fd < 0)
+        return;
+    (void)ioctl(fd, SIOCSIFFLAGS, &request);
+    close(fd);
+}
+
+/*
+ * For a program that has to make mounts: it stays who it is, and all it may reach of the host's
+ * network is nothing. Its mounts end with it.
+ */
+static void keep_rights(void)
+{
+    const struct rlimit none = {0};
+
+    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+        die("leave the host's network");
+    start_loopback();
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        die("have mounts of its own");
+    if (setrlimit(RLIMIT_CORE, &none) < 0)
+        die("forbid core dumps");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        die("renounce new privileges");
+}
+
+void confine(const struct confinement *confinement)
+{
+    if (confinement->keeps_rights) {
+        keep_rights();
+        return;
+    }
+    confine_strictly(confinement);
 }

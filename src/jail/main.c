@@ -3,9 +3,13 @@
  * flashvm-jail: runs the program of one VM with as few rights as it can do with, and ends it when
  * the caller is gone.
  *
- *     flashvm-jail [--memory-max BYTES] [--device DEVICE] -- PROGRAM ARGS…
+ *     flashvm-jail [--memory-max BYTES] [--device DEVICE] [--keep-rights] [--control FD]
+ *                  [--caller PID] -- PROGRAM ARGS…
  *
- * Descriptor 3 is the control socket (SOCK_SEQPACKET): "q" on it ends the program. So does its end,
+ * With --keep-rights the program keeps its user and its capabilities, and gets no more than
+ * namespaces of its own, processes among them. The caller is the parent, if it is not named.
+ *
+ * Descriptor 3 (or FD) is the control socket (SOCK_SEQPACKET): "q" on it ends the program. So does its end,
  * or the end of the caller's process, and then the directory DIR that the message "dDIR" has named
  * is removed as well. Descriptors 0 to 2 and 4 to 15 go to the program.
  *
@@ -20,6 +24,7 @@
 #include <getopt.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +39,10 @@
 #include "base/files.h"
 #include "jail/confine.h"
 
-enum { CONTROL_FD = 3, LAST_PROGRAM_FD = 15 };
+enum { LAST_PROGRAM_FD = 15 };
+
+static int control_fd = 3;
+static pid_t caller; /* 0: the parent */
 
 static void die(const char *what)
 {
@@ -45,9 +53,9 @@ static void die(const char *what)
 static void parse(int argc, char **argv, struct confinement *ret_confinement)
 {
     static const struct option options[] = {
-        {"memory-max", required_argument, NULL, 'm'},
-        {"device", required_argument, NULL, 'g'},
-        {0},
+        {"memory-max", required_argument, NULL, 'm'}, {"device", required_argument, NULL, 'g'},
+        {"keep-rights", no_argument, NULL, 'k'},      {"control", required_argument, NULL, 'c'},
+        {"caller", required_argument, NULL, 'p'},     {0},
     };
     int option;
 
@@ -58,6 +66,15 @@ static void parse(int argc, char **argv, struct confinement *ret_confinement)
             break;
         case 'g':
             ret_confinement->device = optarg;
+            break;
+        case 'k':
+            ret_confinement->keeps_rights = true;
+            break;
+        case 'c':
+            control_fd = atoi(optarg);
+            break;
+        case 'p':
+            caller = atoi(optarg);
             break;
         default:
             exit(2);
@@ -70,14 +87,19 @@ static void parse(int argc, char **argv, struct confinement *ret_confinement)
     }
 }
 
-static void run_program(const struct confinement *confinement, pid_t parent, char **argv)
+static void run_program(const struct confinement *confinement, int jail_fd, char **argv)
 {
-    close(CONTROL_FD);
+    struct pollfd jail = {.fd = jail_fd, .events = POLLIN};
+
+    close(control_fd);
+    if (confinement->keeps_rights &&
+        syscall(SYS_close_range, STDERR_FILENO + 1, LAST_PROGRAM_FD, 0) < 0)
+        die("cannot close descriptors");
     confine(confinement);
     /* After the change of user, which clears it. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         die("cannot tie the VM to its jail");
-    if (getppid() != parent)
+    if (poll(&jail, 1, 0) != 0)
         _exit(1); /* the jail died before that was in force */
     execv(argv[0], argv);
     die(argv[0]);
@@ -93,7 +115,7 @@ static enum end watch(pid_t program, int caller_fd, char scratch_dir[PATH_MAX])
 {
     int program_fd = (int)syscall(SYS_pidfd_open, program, 0);
     struct pollfd polls[] = {
-        {.fd = CONTROL_FD, .events = POLLIN},
+        {.fd = control_fd, .events = POLLIN},
         {.fd = caller_fd, .events = POLLIN},
         {.fd = program_fd, .events = POLLIN},
     };
@@ -106,7 +128,7 @@ static enum end watch(pid_t program, int caller_fd, char scratch_dir[PATH_MAX])
 
         if (poll(polls, sizeof polls / sizeof *polls, -1) < 0 && errno != EINTR)
             die("poll");
-        size = recv(CONTROL_FD, message, sizeof message - 1, MSG_DONTWAIT);
+        size = recv(control_fd, message, sizeof message - 1, MSG_DONTWAIT);
         if (size > 0 && message[0] == 'q')
             return CALLER_ENDS_IT;
         if (size > 0) {
@@ -120,15 +142,14 @@ static enum end watch(pid_t program, int caller_fd, char scratch_dir[PATH_MAX])
     }
 }
 
-/* A pidfd (O_CLOEXEC by birth) out of the way of the program's descriptors; -1 if the caller is
- * gone. */
-static int open_caller(pid_t caller)
+/* A pidfd (O_CLOEXEC by birth) out of the way of the program's descriptors; -1 if it is gone. */
+static int open_process(pid_t pid)
 {
-    int low = (int)syscall(SYS_pidfd_open, caller, 0);
+    int low = (int)syscall(SYS_pidfd_open, pid, 0);
     int fd = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, LAST_PROGRAM_FD + 1);
 
     if (fd < 0 && errno != ESRCH)
-        die("cannot watch the caller");
+        die("cannot watch a process");
     if (low >= 0)
         close(low);
     return fd;
@@ -162,9 +183,8 @@ int main(int argc, char **argv)
 {
     struct confinement confinement = {0};
     char scratch_dir[PATH_MAX] = "";
-    pid_t caller = getppid();
-    pid_t self = getpid(), program;
-    int caller_fd, status = 0;
+    pid_t parent = getppid(), program;
+    int caller_fd, jail_fd, status = 0;
     enum end end;
 
     parse(argc, argv, &confinement);
@@ -172,17 +192,21 @@ int main(int argc, char **argv)
     if (syscall(SYS_close_range, LAST_PROGRAM_FD + 1, ~0U, 0) < 0)
         die("cannot close descriptors");
     raise_descriptor_limit();
-    caller_fd = open_caller(caller);
+    caller_fd = open_process(caller ? caller : parent);
+    jail_fd = open_process(getpid());
+    /* With it, all that the program has started ends as well. */
+    if (confinement.keeps_rights && unshare(CLONE_NEWPID) < 0)
+        die("cannot have processes of our own");
     program = fork();
     if (program < 0)
         die("cannot fork");
     if (program == 0)
-        run_program(&confinement, self, argv + optind);
+        run_program(&confinement, jail_fd, argv + optind);
     /* Only the program may hold these: their ends tell the caller about it, not about us. */
     for (int fd = 0; fd <= LAST_PROGRAM_FD; fd++)
-        if (fd != CONTROL_FD && fd != STDERR_FILENO)
+        if (fd != control_fd && fd != STDERR_FILENO)
             close(fd);
-    end = caller_fd < 0 || getppid() != caller ? CALLER_IS_GONE
+    end = caller_fd < 0 || getppid() != parent ? CALLER_IS_GONE
                                                : watch(program, caller_fd, scratch_dir);
     kill(program, SIGKILL);
     while (waitpid(program, &status, 0) < 0 && errno == EINTR)

@@ -269,6 +269,96 @@ static void a_program_that_is_missing_is_named_in_the_log(void **state)
     inmate_finish(&inmate);
 }
 
+/* ---- a program that keeps its rights ---- */
+
+static void has_rights(struct fvm_vm_program *program)
+{
+    static const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "MORE=1", NULL};
+
+    program->keeps_rights = true;
+    program->environment = environment;
+}
+
+/* Return: what a shell prints that may make mounts, to be freed. */
+static char *shell_with_rights(const char *command)
+{
+    struct fvm_vm_program program = {
+        .argv = (const char *const[]){"/bin/sh", "-c", command, NULL},
+    };
+    struct inmate inmate;
+    char *text;
+
+    has_rights(&program);
+    inmate_start(&inmate, program);
+    text = inmate_read_all(inmate.vm.channel_fd);
+    fvm_vm_destroy(&inmate.vm);
+    close(inmate.alive_fd);
+    return text;
+}
+
+static void with_rights_it_is_who_it_was_in_namespaces_of_its_own(void **state)
+{
+    cleanup_free char *text = NULL;
+
+    (void)state;
+    if (!is_root() || !may(leave_network))
+        return; /* nobody else could keep any; see a_program_that_cannot_... */
+    text = shell_with_rights("echo $$ $(id -u) $MORE; grep -c : /proc/net/dev;"
+                             " ls /proc/self/fd | wc -l");
+    assert_string_equal(text, "1 0 1\n1\n4\n"); /* a loopback; 0, 1, 2, and ls's own */
+}
+
+static void its_mounts_are_its_own(void **state)
+{
+    cleanup_free char *text = NULL;
+    char *directory, *script;
+
+    (void)state;
+    if (!is_root() || !may(leave_network))
+        return;
+    directory = make_own_tmpdir();
+    script = fvm_format("mount -t tmpfs none %s && echo secret >%s/file && cat %s/file", directory,
+                        directory, directory);
+    text = shell_with_rights(script);
+    assert_string_equal(text, "secret\n");
+    assert_int_equal(rmdir(directory), 0); /* neither mounted nor written to */
+    assert_int_equal(mkdir(directory, 0700), 0);
+    free(script);
+    remove_own_tmpdir(directory);
+}
+
+static void it_cannot_gain_what_it_has_not(void **state)
+{
+    cleanup_free char *text = NULL;
+
+    (void)state;
+    if (!is_root() || !may(leave_network))
+        return;
+    text = shell_with_rights("grep NoNewPrivs /proc/self/status; ulimit -c");
+    assert_string_equal(text, "NoNewPrivs:\t1\n0\n");
+}
+
+static void without_namespaces_it_is_not_started(void **state)
+{
+    struct fvm_vm_program program = {
+        .argv = (const char *const[]){"/bin/echo", "started", NULL},
+    };
+    struct inmate inmate;
+    cleanup_free char *text = NULL, *log = NULL;
+
+    (void)state;
+    if (is_root() && may(leave_network))
+        return; /* tests/e2e runs this as an ordinary user */
+    has_rights(&program);
+    inmate_start(&inmate, program);
+    text = inmate_read_all(inmate.vm.channel_fd);
+    log = inmate_read_all(inmate.vm.log_fd);
+    fvm_vm_destroy(&inmate.vm);
+    close(inmate.alive_fd);
+    assert_string_equal(text, "");
+    assert_non_null(strstr(log, "flashvm-jail: "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +374,10 @@ int main(void)
         cmocka_unit_test(channel_and_log_reach_the_program),
         cmocka_unit_test(the_monitor_reaches_the_program_too),
         cmocka_unit_test(a_program_that_is_missing_is_named_in_the_log),
+        cmocka_unit_test(with_rights_it_is_who_it_was_in_namespaces_of_its_own),
+        cmocka_unit_test(its_mounts_are_its_own),
+        cmocka_unit_test(it_cannot_gain_what_it_has_not),
+        cmocka_unit_test(without_namespaces_it_is_not_started),
     };
 
     return cmocka_run_group_tests_name("jail", tests, NULL, NULL);

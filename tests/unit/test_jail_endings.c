@@ -273,6 +273,34 @@ static void nor_does_it_when_a_copy_of_it_lives_on(void **state)
     kill_caller(true);
 }
 
+/* As krunvm, and buildah's helpers: in a session of their own, and deaf to all that can be ignored. */
+static void all_that_it_has_started_ends_with_it(void **state)
+{
+    struct fvm_vm_program program = {
+        .argv = (const char *const[]){"/bin/sh", "-c",
+                                      "setsid sh -c 'trap \"\" TERM HUP INT; echo up; sleep 600' &"
+                                      " sleep 600",
+                                      NULL},
+        .keeps_rights = true,
+        .environment = (const char *const[]){"PATH=/usr/bin:/bin", NULL},
+    };
+    struct inmate inmate;
+    char byte;
+
+    (void)state;
+    if (!is_root())
+        return; /* it needs namespaces */
+    inmate_start(&inmate, program);
+    assert_true(happens(inmate.vm.channel_fd));
+    assert_int_equal(read(inmate.vm.channel_fd, &byte, 1), 1);
+    close(inmate.alive_fd);
+    inmate.alive_fd = fcntl(inmate.vm.channel_fd, F_DUPFD_CLOEXEC, 0);
+    fvm_vm_destroy(&inmate.vm);
+    while (read(inmate.alive_fd, &byte, 1) == 1) /* "p\n" */
+        ;
+    inmate_assert_ended(&inmate); /* no process holds the other end */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +315,7 @@ int main(void)
         cmocka_unit_test(without_its_jail_the_program_ends),
         cmocka_unit_test(a_killed_caller_leaves_no_process_and_no_file),
         cmocka_unit_test(nor_does_it_when_a_copy_of_it_lives_on),
+        cmocka_unit_test(all_that_it_has_started_ends_with_it),
     };
 
     return cmocka_run_group_tests_name("jail_endings", tests, NULL, NULL);
