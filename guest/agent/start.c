@@ -113,6 +113,7 @@ static void cover_volume(void)
 
     if (getcwd(path, sizeof path) == NULL || strcmp(path, "/") == 0)
         agent_die("the agent was not started in its volume");
+    mount_or_die(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL); /* shared, it could not be moved */
     mount_or_die("agent", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700");
     if (chdir(path) < 0)
         agent_die_errno("cannot enter %s", path);

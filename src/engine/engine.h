@@ -13,6 +13,7 @@
 #include "base/caller.h"
 #include "base/error.h"
 #include "engine/kvm.h"
+#include "image/image.h"
 
 /* What the host has to offer to engines; strings outlive all VMs. Shared by any number of threads.
  */
@@ -37,7 +38,8 @@ struct fvm_vm_spec {
     const char *accelerator; /* as the probe said */
     unsigned cpus;
     unsigned memory_mb;
-    int rootfs_fd; /* squashfs, read-only */
+    const struct fvm_image *image; /* for an engine that does not take rootfs_fd */
+    int rootfs_fd;                 /* squashfs, read-only */
     int memory_fd; /* of fvm_engine.boot: a memfd of memory_mb that is to be the guest's
                                 memory, so that a snapshot can be taken of it; -1: any memory will do */
 };
@@ -62,6 +64,7 @@ struct fvm_vm {
     pid_t jail_pid;
     struct fvm_buffer console, log; /* the last of what was read from there, for errors */
     struct fvm_buffer monitor;      /* what was read and is not understood yet */
+    void *belongings;               /* the engine's; NULL: none */
 };
 #define FVM_VM_NONE                                                                                \
     {                                                                                              \
@@ -85,8 +88,15 @@ struct fvm_engine {
      * Start a VM; returns when its process runs, long before the guest is up. FLASHVM_UNSUPPORTED
      * when the engine cannot make one as the spec wants it.
      */
-    int (*boot)(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fvm_vm *ret_vm,
-                struct flashvm_error *error);
+    int (*boot)(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fvm_caller *caller,
+                struct fvm_vm *ret_vm, struct flashvm_error *error);
+    /*
+     * Take back fvm_vm.belongings.
+     * @is_over: the VM's process is gone, and what is left of it on the host goes, too. Else it
+     * lives on elsewhere, or nobody waits for its end, and only our memory of it is freed.
+     * NULL: the engine's VMs have none.
+     */
+    void (*give_back)(void *belongings, bool is_over);
     /* Take what came from monitor_fd. Return: 0; 1 when no more will come; -1: the VM is lost. */
     int (*take_news)(struct fvm_vm *vm, struct flashvm_error *error);
 
@@ -98,6 +108,7 @@ struct fvm_engine {
     /*
      * Stop a guest that waits for the host, was booted with memory_fd, and of which all has been
      * read. Its processors and devices are written to `state_fd`. The VM is of no further use.
+     * NULL, like the one before and restore: the engine cannot, and each run boots.
      */
     int (*snapshot)(struct fvm_vm *vm, int state_fd, struct fvm_caller *caller,
                     struct flashvm_error *error);

@@ -236,8 +236,8 @@ static char *find_qemu(struct flashvm_error *error)
 
 /* ---- boot ------------------------------------------------------------------------------------ */
 
-static int boot(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fvm_vm *ret_vm,
-                struct flashvm_error *error)
+static int boot(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fvm_caller *caller,
+                struct fvm_vm *ret_vm, struct flashvm_error *error)
 {
     __attribute__((cleanup(command_finish))) struct command command = {0};
     cleanup_free char *program = find_qemu(error);
@@ -245,6 +245,7 @@ static int boot(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fv
     cleanup_close int initramfs_fd =
         kernel_fd < 0 ? -1 : open_data(host, FVM_GUEST_INITRAMFS, error);
 
+    (void)caller;
     if (initramfs_fd < 0)
         return -1;
     if (!is_kvm(spec) && spec->cpus > TCG_CPUS_MAX)

@@ -98,6 +98,9 @@ static int fail_with_tails(struct conversation *conversation, struct flashvm_err
 {
     struct fvm_vm *vm = conversation->vm;
 
+    /* An engine that speaks by its standard output complains there, too. */
+    if (conversation->stage == BOOTING)
+        add_tail(error, "in the place of the agent", &conversation->decoder.pending);
     drain(vm->console_fd, &vm->console);
     drain(vm->log_fd, &vm->log);
     add_tail(error, "the VM's process said", &vm->log);

@@ -10,6 +10,7 @@ struct fvm_vm_spec fvm_guest_spec(const struct fvm_guest *guest)
         .accelerator = guest->accelerator,
         .cpus = guest->cpus,
         .memory_mb = guest->memory_mb,
+        .image = guest->image,
         .rootfs_fd = guest->image->rootfs_fd,
         .memory_fd = -1,
     };
@@ -23,7 +24,7 @@ int fvm_guest_boot(const struct fvm_guest *guest, int memory_fd, struct fvm_call
     cleanup_error struct flashvm_error flaw = {0};
 
     spec.memory_fd = memory_fd;
-    if (guest->engine->boot(guest->host, &spec, &vm, error) < 0)
+    if (guest->engine->boot(guest->host, &spec, caller, &vm, error) < 0)
         return -1;
     if (fvm_conversation_boot(&vm, guest->image, memory_fd >= 0, guest->boot_timeout_ms, caller,
                               error) < 0) {

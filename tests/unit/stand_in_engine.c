@@ -61,9 +61,10 @@ static int start(const struct fvm_host *host, const struct fvm_vm_spec *spec, co
     return 0;
 }
 
-static int boot(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fvm_vm *ret_vm,
-                struct flashvm_error *error)
+static int boot(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fvm_caller *caller,
+                struct fvm_vm *ret_vm, struct flashvm_error *error)
 {
+    (void)caller;
     stand_in.boot_count++;
     return start(host, spec, stand_in.boots, ret_vm, error);
 }
