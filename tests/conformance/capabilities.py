@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT
+"""What engines differ in, and no more than that."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Capabilities(NamedTuple):
+    templates: bool  # a run gets a copy of a guest that has booted
+    kernel: str  # a word of what the guest's kernel calls itself
+    patience: int  # seconds for one run, under the lab's emulation
+
+
+ENGINES = {
+    "qemu": Capabilities(templates=True, kernel="cloud", patience=300),
+    "krunvm": Capabilities(templates=False, kernel="6.", patience=600),
+}
