@@ -210,7 +210,8 @@ FLASHVM_API void flashvm_cached_templates_free(struct flashvm_cached_templates *
  * from goes when the run ends. Nothing but flashVM's own files is removed.
  * In containers-storage the names of localhost/flashvm are removed; an image goes with its last
  * name, and one that has other names, or is used by a container, stays. What cannot be removed there
- * is a `notice`: skopeo without buildah can remove nothing.
+ * is a `notice`: skopeo without buildah can remove nothing. Containers that callers of the engine
+ * krunvm have left, who died, go as well.
  * @ret_freed_bytes: of the cache; may be NULL.
  */
 FLASHVM_API int flashvm_clear_cache(struct flashvm *fvm, uint64_t *ret_freed_bytes,

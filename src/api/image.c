@@ -131,6 +131,14 @@ int flashvm_list_cached_images(struct flashvm *fvm, struct flashvm_cached_images
     return FLASHVM_OK;
 }
 
+/* Before their images, which stay while there are containers of them. */
+static void sweep(const struct fvm_host *host)
+{
+    for (const struct fvm_engine *const *engine = fvm_engines; *engine; engine++)
+        if ((*engine)->sweep)
+            (*engine)->sweep(host);
+}
+
 int flashvm_clear_cache(struct flashvm *fvm, uint64_t *ret_freed_bytes, struct flashvm_error *error)
 {
     struct fvm_caller caller = fvm->caller;
@@ -138,7 +146,10 @@ int flashvm_clear_cache(struct flashvm *fvm, uint64_t *ret_freed_bytes, struct f
     uint64_t freed_bytes = 0;
     const char *cache;
 
-    if (fvm_library_cache(fvm, &cache, &own) < 0 || clear_stored(cache, &caller, &own) < 0 ||
+    if (fvm_library_cache(fvm, &cache, &own) < 0)
+        return fvm_error_return(&own, error);
+    sweep(&fvm->host);
+    if (clear_stored(cache, &caller, &own) < 0 ||
         fvm_template_cache_clear(cache, &freed_bytes, &own) < 0 ||
         fvm_cached_images_clear(cache, &freed_bytes, &own) < 0)
         return fvm_error_return(&own, error);

@@ -97,6 +97,11 @@ struct fvm_engine {
      * NULL: the engine's VMs have none.
      */
     void (*give_back)(void *belongings, bool is_over);
+    /*
+     * Remove from the host what VMs of callers that died have left; what is in use stays. Best
+     * effort. NULL: nothing can stay.
+     */
+    void (*sweep)(const struct fvm_host *host);
     /* Take what came from monitor_fd. Return: 0; 1 when no more will come; -1: the VM is lost. */
     int (*take_news)(struct fvm_vm *vm, struct flashvm_error *error);
 

@@ -159,6 +159,14 @@ static void give_back(void *belongings, bool is_over)
         fvm_krunvm_vm_finish(vm);
 }
 
+static void sweep(const struct fvm_host *host)
+{
+    cleanup_krunvm_tools struct fvm_krunvm_tools tools = {0};
+
+    if (fvm_krunvm_find_tools(&tools, NULL) == 0)
+        fvm_krunvm_vms_sweep(host->cache_dir, &tools);
+}
+
 /* It says nothing. */
 static int take_news(struct fvm_vm *vm, struct flashvm_error *error)
 {
@@ -173,4 +181,5 @@ const struct fvm_engine fvm_engine_krunvm = {
     .boot = boot,
     .take_news = take_news,
     .give_back = give_back,
+    .sweep = sweep,
 };

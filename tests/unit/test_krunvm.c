@@ -356,6 +356,21 @@ static void leavings_of_the_dead_are_removed_and_nothing_else(void **state)
     assert_int_equal(count_left(stage), 1);
 }
 
+static void they_can_be_removed_without_a_run(void **state)
+{
+    struct stage *stage = *state;
+    cleanup_free char *directory = in_stage(stage, "cache/krunvm"), *log = NULL;
+
+    if (!is_root())
+        return;
+    assert_int_equal(mkdir(directory, 0700), 0);
+    write_stage(stage, "cache/krunvm/flashvm-0123456789abcdef.lock", "");
+    fvm_engine_krunvm.sweep(&stage->host);
+    log = take_log(stage);
+    assert_string_equal(log, DELETE);
+    assert_int_equal(count_left(stage), 0);
+}
+
 static void a_vm_that_is_forgotten_by_a_fork_is_not_deleted(void **state)
 {
     struct stage *stage = *state;
@@ -447,6 +462,7 @@ int main(void)
         krunvm_test(an_image_whose_links_lead_krunvm_elsewhere_is_refused),
         krunvm_test(an_image_without_these_paths_will_do),
         krunvm_test(leavings_of_the_dead_are_removed_and_nothing_else),
+        krunvm_test(they_can_be_removed_without_a_run),
         krunvm_test(a_vm_that_is_forgotten_by_a_fork_is_not_deleted),
         krunvm_test(a_call_that_is_cancelled_leaves_no_container),
         krunvm_test(without_its_programs_it_says_which_is_missing),
