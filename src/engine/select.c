@@ -44,20 +44,38 @@ static int fail_unknown(const char *name, struct flashvm_error *error)
                     names.data ? names.data : "");
 }
 
-int fvm_engine_select(struct fvm_host *host, const char *name, const struct fvm_engine **ret_engine,
-                      const char **ret_accelerator, struct flashvm_error *error)
+/* Take the first. If there is none, the error has the reasons of all, the best engine's first. */
+static int choose(struct fvm_host *host, const struct fvm_engine **ret_engine,
+                  const char **ret_accelerator, struct flashvm_error *error)
 {
-    bool automatic = strcmp(name, "auto") == 0;
+    cleanup_buffer struct fvm_buffer reasons = {0};
 
     for (size_t i = 0; fvm_engines[i]; i++) {
-        if (!automatic && strcmp(name, fvm_engines[i]->name) != 0)
-            continue;
-        if (probe_one(host, fvm_engines[i], ret_accelerator, error) == 0) {
+        cleanup_error struct flashvm_error reason = {0};
+
+        if (probe_one(host, fvm_engines[i], ret_accelerator, &reason) == 0) {
             *ret_engine = fvm_engines[i];
             return 0;
         }
-        if (!automatic || fvm_engines[i + 1] == NULL)
+        if (reason.message == NULL || (i > 0 && fvm_buffer_append(&reasons, "; ", 2) < 0) ||
+            fvm_buffer_append(&reasons, reason.message, strlen(reason.message)) < 0)
+            return fvm_fail_no_memory(error);
+    }
+    return fvm_fail(error, FLASHVM_ENGINE_UNAVAILABLE, "%s", reasons.data ?: "");
+}
+
+int fvm_engine_select(struct fvm_host *host, const char *name, const struct fvm_engine **ret_engine,
+                      const char **ret_accelerator, struct flashvm_error *error)
+{
+    if (strcmp(name, "auto") == 0)
+        return choose(host, ret_engine, ret_accelerator, error);
+    for (size_t i = 0; fvm_engines[i]; i++) {
+        if (strcmp(name, fvm_engines[i]->name) != 0)
+            continue;
+        if (probe_one(host, fvm_engines[i], ret_accelerator, error) < 0)
             return -1;
+        *ret_engine = fvm_engines[i];
+        return 0;
     }
     return fail_unknown(name, error);
 }
