@@ -60,6 +60,13 @@ void fvm_storage_tools_finish(struct fvm_storage_tools *tools)
     *tools = (struct fvm_storage_tools){0};
 }
 
+#define INSTALL_UIDMAP                                                                             \
+    "install newuidmap and newgidmap, which give a user more than one id: apt-get install uidmap"
+#define ALLOW_NAMESPACES                                                                           \
+    "this kernel, or the container around, lets this user make no user namespaces: see "           \
+    "/proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone and "                    \
+    "kernel.apparmor_restrict_unprivileged_userns"
+
 /*
  * By words of skopeo 1.9 to 1.18 and buildah 1.28 to 1.39, which stay through their versions. The
  * order counts: a kernel that forbids user namespaces says "No space left on device" too.
@@ -67,16 +74,10 @@ void fvm_storage_tools_finish(struct fvm_storage_tools *tools)
 static const struct {
     const char *words, *advice;
 } advices[] = {
-    {"newuidmap", "install newuidmap and newgidmap, which give a user more than one id: "
-                  "apt-get install uidmap"},
-    {"User namespaces are not enabled",
-     "this kernel, or the container around, lets this user make no user namespaces: see "
-     "/proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone and "
-     "kernel.apparmor_restrict_unprivileged_userns"},
-    {"CLONE_NEWUSER",
-     "this kernel, or the container around, lets this user make no user namespaces: see "
-     "/proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone and "
-     "kernel.apparmor_restrict_unprivileged_userns"},
+    {"newuidmap", INSTALL_UIDMAP}, /* it looks for both at once */
+    {"newgidmap", INSTALL_UIDMAP},
+    {"User namespaces are not enabled", ALLOW_NAMESPACES},
+    {"CLONE_NEWUSER", ALLOW_NAMESPACES},
     {"/etc/subuid", "give this user ids of its own, as root: usermod --add-subuids 100000-165535 "
                     "--add-subgids 100000-165535 USER"},
     {"unknown userid", "this user id needs an entry in /etc/passwd"},
@@ -105,7 +106,9 @@ const char *fvm_storage_advice(const char *words)
 static int fail_with_advice(struct flashvm_error *error)
 {
     cleanup_free char *words = error->message ? strdup(error->message) : NULL;
-    const char *advice = words ? fvm_storage_advice(words) : NULL;
+    /* Not what stands before them: the tool's path may have any name in it. */
+    const char *said = words ? strstr(words, " failed with ") : NULL;
+    const char *advice = said ? fvm_storage_advice(said) : NULL;
 
     if (advice)
         return fvm_fail(error, error->status, "%s\nWhat to do: %s", words, advice);
