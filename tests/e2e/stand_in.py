@@ -27,6 +27,18 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _containers_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Likewise: what a test's skopeo and buildah put into their storage goes with the session."""
+    directory = tmp_path_factory.mktemp("storage")
+    (directory / "storage.conf").write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{directory}/root"\nrunroot = "{directory}/run"\n'
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_STORAGE_CONF", str(directory / "storage.conf"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def _install() -> Iterator[Callable[[str], Path]]:
     """Puts a program where the unprivileged user of the jail can read it, under QEMU's name."""

@@ -34,7 +34,9 @@ def test_the_report_has_these_keys_and_types() -> None:
     fvm.prepare_image()
     report: Dict[str, Any] = dict(fvm.doctor())
     assert {key for key, value in report.items() if isinstance(value, bool)} == set(FLAGS)
-    assert set(report) == {*FLAGS, "note", "engines", "data_dir", "cache_dir"}
+    others = {"note", "engines", "containers_storage", "data_dir", "cache_dir"}
+    assert set(report) == {*FLAGS, *others}
+    assert set(report["containers_storage"]) == set(fvm.StorageReport.__annotations__)
     assert report["ready"] and report["qemu"] and report["embedded_imported"]
     assert report["note"].startswith("Ready: engine qemu, accelerator ")
     qemu = report["engines"]["qemu"]

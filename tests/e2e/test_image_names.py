@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 from callers import python
 from layouts import Buildah, configure, insert, new_image, tool
+from storage import Storage
 
 import flashvm as fvm
 
@@ -49,7 +50,8 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_cache(tmp_path: Path) -> Dict[str, str]:
-    return {"FLASHVM_CACHE_DIR": str(tmp_path / "cache")}
+    (tmp_path / "storage").mkdir()
+    return {**Storage(tmp_path / "storage").env, "FLASHVM_CACHE_DIR": str(tmp_path / "cache")}
 
 
 @pytest.fixture
@@ -217,8 +219,8 @@ def test_the_command_lists_prepares_and_clears(layout: Path, flashvm: Command) -
     (image,) = json.loads(flashvm("image", "list", "--json").stdout)["images"]
     assert f"{image['reference']}@{image['digest']}\n" == prepared.stdout
     header, row = flashvm("image", "list").stdout.splitlines()
-    assert header.split() == ["DIGEST", "MB", "MADE", "LAST", "USED", "REFERENCE"]
-    assert row.startswith(image["digest"][:19]) and row.endswith(f"  oci:{layout}:slim")
+    assert header.split() == ["DIGEST", "MB", "MADE", "LAST", "USED", "STORED", "REFERENCE"]
+    assert row.startswith(image["digest"][:19]) and row.endswith(f"  yes     oci:{layout}:slim")
     cleared = flashvm("image", "clear")
     assert (cleared.returncode, cleared.stdout) == (0, "0.0 MB freed\n")
     assert json.loads(flashvm("image", "list", "--json").stdout) == nothing

@@ -125,7 +125,8 @@ def test_each_key_of_the_json_stands_in_the_page(command: str, args: List[str], 
     assert set(re.findall(r"Va (\w+)", "\n".join(heads))) == set(printed)
     within: Set[str] = set(printed.get("timings", {}))
     lists = (printed.get(key, []) for key in ("artifacts", "images"))
-    for entry in [*chain(*lists), *printed.get("engines", {}).values()]:
+    reports = [*printed.get("engines", {}).values(), printed.get("containers_storage", {})]
+    for entry in [*chain(*lists), *reports]:
         within |= set(entry)
     assert within and within <= set(re.findall(r"\bVa (\w+)", text))
 

@@ -14,9 +14,13 @@ from typing import Callable, Dict, List
 import pytest
 from hosts import on_host
 from layouts import insert, new_image
-from ordinary_user import User, as_user
+from ordinary_user import UID, User, as_user
+from storage import FORBID_NAMESPACES, IDS, MAPPERS, PASSWD, STORAGE_OF_A_USER
 
-pytestmark = [pytest.mark.usefixtures("stand_in"), pytest.mark.needs("root", "umoci")]
+pytestmark = [
+    pytest.mark.usefixtures("stand_in"),
+    pytest.mark.needs("root", "umoci", "skopeo", "buildah"),
+]
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,6 +120,21 @@ class Scene:
         meson = str(Path(sys.executable).with_name("meson"))
         argv = [meson, "setup", "-Dpython=true", f"{source}/build", f"{source}"]
         return subprocess.run(argv, stdout=subprocess.PIPE, text=True).stdout
+
+    def storage(self, arguments: str, host: str, *tools: str) -> str:
+        """With a containers-storage of the user's own, and these tools alone."""
+        runtime = self.directory / "runtime"
+        runtime.mkdir(mode=0o700, exist_ok=True)
+        os.chown(runtime, UID, UID)
+        links = "".join(f"ln -s {shutil.which(tool)} /mnt/bin/\n" for tool in tools)
+        script = f"{STORAGE_OF_A_USER}{PASSWD}mkdir /mnt/bin\n{links}{host}\n"
+        script += 'set -- /usr/bin/env PATH=/mnt/bin "$@"'
+        return self.command(arguments, script, XDG_RUNTIME_DIR=str(runtime))
+
+    def storage_that_skopeo_cannot_clear(self) -> str:
+        tools = ["skopeo", *MAPPERS]
+        assert self.storage("image prepare", IDS, *tools).startswith("localhost/flashvm:")
+        return self.storage("image clear", IDS, *tools)
 
     def directory_in_the_cache(self) -> str:
         self.prepare()
@@ -224,6 +243,20 @@ PROVOKED: Dict[str, Callable[[Scene], str]] = {
     "File too large (the limit on the size of files is too low: see ulimit -f)": (
         lambda on: on.prepare(f"{TMPFS} none /mnt; ulimit -f 1", FLASHVM_CACHE_DIR="/mnt")
     ),
+    "the image is ready, only not in containers-storage: …": Scene.prepare,
+    "install newuidmap and newgidmap, which give a user more than one id": (
+        lambda on: on.storage("image prepare", IDS, "skopeo")
+    ),
+    "give this user ids of its own, as root: …": (
+        lambda on: on.storage("doctor", "", "buildah", "cat", *MAPPERS)
+    ),
+    "this kernel, or the container around, lets this user make no user namespaces: …": (
+        lambda on: on.storage("image prepare", IDS + FORBID_NAMESPACES, "buildah", *MAPPERS)
+    ),
+    "… stays in containers-storage: skopeo removes an image with all its names, …": (
+        Scene.storage_that_skopeo_cannot_clear
+    ),
+    "the list is without containers-storage: …": lambda on: on.command("image list"),
     "the VM may need … MiB of address space, and the caller's limit is … MiB (see ulimit -v)": (
         lambda on: on.run("ulimit -v 2000000")
     ),
