@@ -137,10 +137,10 @@ def prepare_image(image: Optional[str] = None) -> str:
         "sha256:...", also behind a name and "@": what the cache has under this digest;
         any other name: the image in the cache that was last used under it.
 
-    Where skopeo or buildah is on PATH, the image is imported into their containers-storage as well:
-    the embedded one as localhost/flashvm:python-basic, others as localhost/flashvm:sha256-..., after
-    their digest. Only the engine krunvm would need that, so a failure of it is a FlashVMWarning, and
-    the image is ready all the same.
+    Where skopeo or buildah is on PATH, the image is imported into their containers-storage too: the
+    embedded one as localhost/flashvm:python-basic, others as localhost/flashvm:sha256-..., after
+    their digest. Only the engine krunvm would need that, so a failure of it is a FlashVMWarning,
+    and the image is ready all the same.
 
     Ctrl-C ends it as it ends a run.
 
@@ -157,7 +157,7 @@ def prepare_image(image: Optional[str] = None) -> str:
 def list_cached_images() -> List[CachedImage]:
     """The images in the cache, those used last first, and those that only containers-storage has.
 
-    Asks skopeo or buildah for the latter, if one is on PATH; when that fails it is a FlashVMWarning.
+    skopeo or buildah is asked for the latter, if one is on PATH; a failure is a FlashVMWarning.
     """
     return cast(List[CachedImage], _flashvm.list_cached_images(library()))
 
