@@ -44,6 +44,22 @@ static int ask_buildah(const struct fvm_storage_tools *tools, struct fvm_caller 
     return 0;
 }
 
+/* Of /proc/PID/uid_map: lines of three numbers, of which the third says how many ids. */
+static uintmax_t count_ids(const char *map)
+{
+    uintmax_t total = 0;
+    char *end;
+
+    for (int i = 0;; i++, map = end) {
+        uintmax_t number = strtoumax(map, &end, 10);
+
+        if (end == map)
+            return total;
+        if (i % 3 == 2)
+            total += number;
+    }
+}
+
 /*
  * Without subordinate ids the tools open their storage and only warn; an image, whose files have
  * several owners, fails in the middle of its import. In the user namespace that they make it shows.
@@ -53,16 +69,11 @@ static int check_ids(const struct fvm_storage_tools *tools, struct fvm_caller *c
 {
     const char *const argv[] = {tools->buildah, "unshare", "cat", "/proc/self/uid_map", NULL};
     cleanup_free char *output = NULL;
-    uintmax_t inside, outside, count, total = 0;
-    int length;
 
     if (fvm_storage_run_tool(tools, argv, NULL, -1, FVM_STORAGE_QUESTION_MS, caller, &output,
                              error) < 0)
         return -1;
-    for (const char *line = output;
-         sscanf(line, "%ju %ju %ju%n", &inside, &outside, &count, &length) == 3; line += length)
-        total += count;
-    if (total > 1)
+    if (count_ids(output) > 1)
         return 0;
     return fvm_fail(error, FLASHVM_IO,
                     "this user has no ids for the owners of an image's files\nWhat to do: %s",
