@@ -210,20 +210,20 @@ static int add_stored(struct images *images, const struct fvm_stored_image *stor
     return 0;
 }
 
-int fvm_cached_images_note_stored(struct flashvm_cached_images *public,
+int fvm_cached_images_note_stored(struct flashvm_cached_images *images,
                                   const struct fvm_stored_images *stored,
                                   struct flashvm_error *error)
 {
-    struct images *images = (struct images *)public; /* its first member */
-    size_t cached = public->image_count;
+    struct images *all = (struct images *)images; /* its first member */
+    size_t cached = images->image_count;
 
     for (size_t i = 0; i < stored->count; i++) {
         bool is_known = false;
 
         for (size_t j = 0; j < cached; j++)
-            if (fvm_stored_image_is(&stored->all[i], images->list[j]->digest))
-                images->list[j]->in_containers_storage = is_known = true;
-        if (!is_known && add_stored(images, &stored->all[i], error) < 0)
+            if (fvm_stored_image_is(&stored->all[i], all->list[j]->digest))
+                all->list[j]->in_containers_storage = is_known = true;
+        if (!is_known && add_stored(all, &stored->all[i], error) < 0)
             return -1;
     }
     return 0;

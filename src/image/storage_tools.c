@@ -73,7 +73,7 @@ void fvm_storage_tools_finish(struct fvm_storage_tools *tools)
  */
 static const struct {
     const char *words, *advice;
-} advices[] = {
+} known[] = {
     {"newuidmap", INSTALL_UIDMAP}, /* it looks for both at once */
     {"newgidmap", INSTALL_UIDMAP},
     {"User namespaces are not enabled", ALLOW_NAMESPACES},
@@ -97,9 +97,9 @@ static const struct {
 
 const char *fvm_storage_advice(const char *words)
 {
-    for (size_t i = 0; i < sizeof advices / sizeof *advices; i++)
-        if (strcasestr(words, advices[i].words))
-            return advices[i].advice;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcasestr(words, known[i].words))
+            return known[i].advice;
     return NULL;
 }
 

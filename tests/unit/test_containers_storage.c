@@ -492,7 +492,7 @@ static void an_odd_list_is_taken_for_what_is_sound_in_it(void **state)
         "[]",
         "{}",
         "[5, {}, {\"id\": 5, \"names\": 5}, {\"names\": [5, null]}]",
-        "[{\"id\": \"sha256:12\", \"names\": [\"" EMBEDDED "\"], \"digest\": null}]",
+        ("[{\"id\": \"sha256:12\", \"names\": [\"" EMBEDDED "\"], \"digest\": null}]"),
     };
     struct fixture *fixture = *state;
 
