@@ -17,10 +17,8 @@
 /* Of the agent's program; see start_open_zygote(). */
 static int home_fd = -1;
 
-static bool is_init(void)
-{
-    return getpid() == 1;
-}
+/* Our initramfs starts us in its root; libkrun's init, in the volume. Known from start_prepare() on. */
+static bool in_volume;
 
 /* ---- in our initramfs ------------------------------------------------------------------------ */
 
@@ -107,12 +105,8 @@ static int open_port(void)
  * The working directory is a volume of the host's, with the agent's program in it, that is mounted
  * in the image. An empty one of our own takes its place; nothing is written to the host.
  */
-static void cover_volume(void)
+static void cover_volume(const char *path)
 {
-    char path[256];
-
-    if (getcwd(path, sizeof path) == NULL || strcmp(path, "/") == 0)
-        agent_die("the agent was not started in its volume");
     mount_or_die(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL); /* shared, it could not be moved */
     mount_or_die("agent", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700");
     if (chdir(path) < 0)
@@ -135,26 +129,31 @@ static void take_standard_streams(struct channel *channel)
 
 void start_prepare(void)
 {
+    char path[256];
+
+    if (getcwd(path, sizeof path) == NULL)
+        agent_die_errno("cannot tell the agent's directory");
+    in_volume = strcmp(path, "/") != 0;
     home_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (home_fd < 0)
         agent_die_errno("cannot open the agent's directory");
-    if (is_init())
-        start_machine();
+    if (in_volume)
+        cover_volume(path);
     else
-        cover_volume();
+        start_machine();
 }
 
 void start_open_channel(struct channel *channel)
 {
-    if (is_init())
-        channel->in_fd = channel->out_fd = open_port();
-    else
+    if (in_volume)
         take_standard_streams(channel);
+    else
+        channel->in_fd = channel->out_fd = open_port();
 }
 
 void start_mount_image(const char *target)
 {
-    if (is_init()) {
+    if (!in_volume) {
         mount_or_die("/dev/vda", target, "squashfs", MS_RDONLY, NULL);
         return;
     }

@@ -19,7 +19,8 @@ def test_a_snippet_of_a_megabyte_with_all_that_a_command_line_would_break(run: R
     comment = "".join(f"# {noise} 🙂 {n}\n" for n in range(1000))
     code = (
         comment
-        + f"import hashlib\nprint(hashlib.sha256(open(__file__, 'rb').read()).hexdigest())\nprint({HARD_TO_CARRY!r})\n"
+        + "import hashlib\nprint(hashlib.sha256(open(__file__, 'rb').read()).hexdigest())\n"
+        + f"print({HARD_TO_CARRY!r})\n"
     )
     assert len(code.encode()) > 950_000
     res = run(code)
