@@ -77,11 +77,20 @@ static char *say_helper_is_missing(const struct flashvm *fvm, const char *what, 
                       what, name, fvm->libexec_dir);
 }
 
+/* The engine that "auto" takes; where none is usable, the one that needs least. */
+static const struct flashvm_engine_report *find_first(const struct doctor *doctor)
+{
+    for (size_t i = 0; i < doctor->public.engine_count; i++)
+        if (doctor->reports[i].usable)
+            return &doctor->reports[i];
+    return &doctor->reports[0];
+}
+
 /* One sentence: the first thing that keeps a run from working, or that all is well. */
 static char *make_note(struct flashvm *fvm, struct doctor *doctor, const char *cache,
                        const struct flashvm_error *cache_error)
 {
-    const struct flashvm_engine_report *first = &doctor->reports[0];
+    const struct flashvm_engine_report *first = find_first(doctor);
     cleanup_free char *layout = fvm_format("%s/oci/index.json", fvm->data_dir);
     char *note;
 

@@ -26,6 +26,7 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
         found.remedy = strdup("Install krunvm and buildah, on Fedora with: dnf install krunvm");
     } else if (!fvm_kvm_is_usable(&host->kvm, host->libexec_dir, host->cache_dir)) {
         found.reason = fvm_format("it needs KVM, which is not usable: %s", host->kvm.reason);
+        found.remedy = strdup(host->kvm.remedy);
     } else if ((digests = fvm_guest_files_verify(host->data_dir, host->cache_dir, &flaw)) == NULL) {
         found.reason = strdup(flaw.message);
         found.remedy = strdup("Install flashVM again, or in its source tree run: make guest");

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/process.h"
+#include "engine/kvm_remedy.h"
 
 /* The program has a deadline of its own; this one is for a kernel that does not let go of it. */
 enum { DEADLINE_MS = 2000 };
@@ -63,7 +64,7 @@ static bool ask(struct fvm_kvm *kvm, const char *libexec_dir)
     pid_t pid;
 
     if (access("/dev/kvm", F_OK) < 0) {
-        snprintf(kvm->reason, sizeof kvm->reason, "there is no /dev/kvm");
+        snprintf(kvm->reason, sizeof kvm->reason, "%s", FVM_KVM_NO_DEVICE);
         return true;
     }
     if (program == NULL || pipe2(answer, O_CLOEXEC) < 0) {
@@ -151,6 +152,8 @@ bool fvm_kvm_is_usable(struct fvm_kvm *kvm, const char *libexec_dir, const char 
     pthread_mutex_lock(&kvm->lock);
     if (!kvm->known)
         find_out(kvm, libexec_dir, cache_dir);
+    if (!kvm->known && !kvm->usable) /* anew in each process: the rights may be others */
+        fvm_kvm_explain(kvm, &fvm_kvm_places);
     kvm->known = true;
     usable = kvm->usable;
     pthread_mutex_unlock(&kvm->lock);

@@ -10,7 +10,8 @@ struct fvm_kvm {
     pthread_mutex_t lock;
     bool known;
     bool usable;
-    char reason[200]; /* why not; "" when usable */
+    char reason[240]; /* why not; "" when usable */
+    char remedy[400]; /* what to do about it; "" when usable */
 };
 
 void fvm_kvm_init(struct fvm_kvm *kvm);

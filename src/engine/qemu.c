@@ -82,6 +82,7 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
         found.accelerator = "tcg";
         found.reason = fvm_format("%s, emulating the CPU (TCG), since KVM is not usable: %s",
                                   program, host->kvm.reason);
+        found.remedy = strdup(host->kvm.remedy); /* so that it is faster */
     }
     if (found.reason == NULL) {
         fvm_probe_finish(&found);

@@ -113,12 +113,19 @@ int main(void)
 {
     int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     struct kvm_userspace_memory_region region = {.memory_size = MEMORY_SIZE};
-    int vm, vcpu, state_size;
+    int version, vm, vcpu, state_size;
     uint8_t *memory;
     void *state;
 
     if (kvm < 0)
         give_up("cannot open /dev/kvm");
+    version = ioctl(kvm, KVM_GET_API_VERSION, 0);
+    if (version < 0)
+        give_up("/dev/kvm is no KVM device");
+    if (version != KVM_API_VERSION) {
+        printf("/dev/kvm has the API version %d, and not %d\n", version, KVM_API_VERSION);
+        return 1;
+    }
     signal(SIGALRM, deadline);
     alarm(DEADLINE_SECONDS);
     vm = ioctl(kvm, KVM_CREATE_VM, 0);

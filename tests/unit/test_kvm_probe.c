@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "engine/kvm.h"
+#include "engine/kvm_remedy.h"
 
 struct fixture {
     char *tmpdir; /* holds the probe program, and "asked": a line for each time it was */
@@ -103,7 +104,8 @@ static bool is_usable(struct fixture *fixture)
 static void assert_unusable(struct fixture *fixture, const char *reason)
 {
     assert_false(is_usable(fixture));
-    assert_non_null(strstr(fixture->kvm.reason, has_device() ? reason : "there is no /dev/kvm"));
+    assert_non_null(strstr(fixture->kvm.reason, has_device() ? reason : FVM_KVM_NO_DEVICE));
+    assert_string_not_equal(fixture->kvm.remedy, "");
 }
 
 static void kvm_is_usable_when_the_probe_says_so(void **state)
@@ -112,7 +114,10 @@ static void kvm_is_usable_when_the_probe_says_so(void **state)
 
     install_probe(fixture, "echo usable");
     assert_int_equal(is_usable(fixture), has_device());
-    assert_string_equal(fixture->kvm.reason, has_device() ? "" : "there is no /dev/kvm");
+    if (has_device()) {
+        assert_string_equal(fixture->kvm.reason, "");
+        assert_string_equal(fixture->kvm.remedy, "");
+    }
 }
 
 static void another_answer_is_the_reason_why_not(void **state)
@@ -196,7 +201,8 @@ static void an_answer_is_kept_for_other_processes(void **state)
         fvm_kvm_init(&fixture->kvm);
         assert_false(fvm_kvm_is_usable(&fixture->kvm, fixture->tmpdir, fixture->tmpdir));
         assert_non_null(
-            strstr(fixture->kvm.reason, has_device() ? "not today" : "there is no /dev/kvm"));
+            strstr(fixture->kvm.reason, has_device() ? "not today" : FVM_KVM_NO_DEVICE));
+        assert_string_not_equal(fixture->kvm.remedy, "");
         fvm_kvm_finish(&fixture->kvm);
     }
     fvm_kvm_init(&fixture->kvm);
@@ -242,7 +248,7 @@ static void without_a_device_the_probe_is_not_asked(void **state)
     if (has_device())
         assert_int_equal(unlink("/dev/kvm"), 0);
     assert_false(is_usable(fixture));
-    assert_string_equal(fixture->kvm.reason, "there is no /dev/kvm");
+    assert_memory_equal(fixture->kvm.reason, FVM_KVM_NO_DEVICE, sizeof FVM_KVM_NO_DEVICE - 1);
     assert_int_equal(times_asked(fixture), 0);
 }
 
