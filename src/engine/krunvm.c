@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/files.h"
+#include "base/packages.h"
 #include "engine/guest_files.h"
 #include "engine/krunvm_vm.h"
 #include "engine/vm_process.h"
@@ -13,6 +14,15 @@
 #include "image/rootfs_look.h"
 
 /* ---- can it be used? ------------------------------------------------------------------------- */
+
+/* For what fvm_krunvm_find_tools() misses. */
+static char *say_what_to_install(void)
+{
+    cleanup_free char *krunvm = fvm_find_program("krunvm");
+    cleanup_free char *hint = fvm_package_hint(krunvm ? "buildah" : "krunvm", NULL);
+
+    return hint ? fvm_format("Install it: %s", hint) : NULL;
+}
 
 static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flashvm_error *error)
 {
@@ -23,7 +33,7 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
 
     if (fvm_krunvm_find_tools(&tools, &flaw) < 0) {
         found.reason = strdup(flaw.message);
-        found.remedy = strdup("Install krunvm and buildah, on Fedora with: dnf install krunvm");
+        found.remedy = say_what_to_install();
     } else if (!fvm_kvm_is_usable(&host->kvm, host->libexec_dir, host->cache_dir)) {
         found.reason = fvm_format("it needs KVM, which is not usable: %s", host->kvm.reason);
         found.remedy = strdup(host->kvm.remedy);

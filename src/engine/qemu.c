@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/packages.h"
 #include "engine/guest_files.h"
 #include "engine/qemu_snapshot.h"
 #include "engine/qemu_version.h"
@@ -51,6 +52,13 @@ static char *why_no_program(void)
                  : strdup("there is no " PROGRAM " on PATH");
 }
 
+static char *say_what_to_install(void)
+{
+    cleanup_free char *hint = fvm_package_hint(PROGRAM, NULL);
+
+    return hint ? fvm_format("Install it: %s", hint) : NULL;
+}
+
 static bool are_guest_files_whole(const struct fvm_host *host, struct flashvm_error *error)
 {
     cleanup_free char *digests = fvm_guest_files_verify(host->data_dir, host->cache_dir, error);
@@ -66,7 +74,7 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
 
     if (program == NULL) {
         found.reason = why_no_program();
-        found.remedy = strdup("Install it, on Debian with: apt-get install qemu-system-x86");
+        found.remedy = say_what_to_install();
     } else if (access("/proc/self/fd", X_OK) < 0) {
         found.reason = strdup("there is no /proc, by which QEMU gets its files");
         found.remedy = strdup("Mount it: mount -t proc proc /proc");
