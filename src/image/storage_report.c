@@ -4,11 +4,15 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "image/containers_storage.h"
+#include "image/storage_advice.h"
 
 void fvm_storage_report_finish(struct fvm_storage_report *report)
 {
@@ -60,6 +64,16 @@ static uintmax_t count_ids(const char *map)
     }
 }
 
+/* Has newuidmap the right that it is for? Without it the tools go on with one id, and only warn. */
+static bool may_map_ids(void)
+{
+    cleanup_free char *path = fvm_find_program("newuidmap");
+    struct stat status;
+
+    return path && stat(path, &status) == 0 &&
+           ((status.st_mode & S_ISUID) || getxattr(path, "security.capability", NULL, 0) > 0);
+}
+
 /*
  * Without subordinate ids the tools open their storage and only warn; an image, whose files have
  * several owners, fails in the middle of its import. In the user namespace that they make it shows.
@@ -68,16 +82,19 @@ static int check_ids(const struct fvm_storage_tools *tools, struct fvm_caller *c
                      struct flashvm_error *error)
 {
     const char *const argv[] = {tools->buildah, "unshare", "cat", "/proc/self/uid_map", NULL};
-    cleanup_free char *output = NULL;
+    cleanup_free char *output = NULL, *advice = NULL;
 
     if (fvm_storage_run_tool(tools, argv, NULL, -1, FVM_STORAGE_QUESTION_MS, caller, &output,
                              error) < 0)
         return -1;
     if (count_ids(output) > 1)
         return 0;
+    advice = fvm_storage_advice(may_map_ids() ? "/etc/subuid" : "should be setuid", NULL);
+    if (advice == NULL)
+        return fvm_fail_no_memory(error);
     return fvm_fail(error, FLASHVM_IO,
                     "this user has no ids for the owners of an image's files\nWhat to do: %s",
-                    fvm_storage_advice("/etc/subuid"));
+                    advice);
 }
 
 static int ask(const struct fvm_storage_tools *tools, struct fvm_caller *caller,

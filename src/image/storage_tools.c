@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/files.h"
 #include "base/tool.h"
+#include "image/storage_advice.h"
 
 /*
  * Inside of `buildah unshare` these say so: without them the tools would take the root of that user
@@ -60,55 +61,12 @@ void fvm_storage_tools_finish(struct fvm_storage_tools *tools)
     *tools = (struct fvm_storage_tools){0};
 }
 
-#define INSTALL_UIDMAP                                                                             \
-    "install newuidmap and newgidmap, which give a user more than one id: apt-get install uidmap"
-#define ALLOW_NAMESPACES                                                                           \
-    "this kernel, or the container around, lets this user make no user namespaces: see "           \
-    "/proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone and "                    \
-    "kernel.apparmor_restrict_unprivileged_userns"
-
-/*
- * By words of skopeo 1.9 to 1.18 and buildah 1.28 to 1.39, which stay through their versions. The
- * order counts: a kernel that forbids user namespaces says "No space left on device" too.
- */
-static const struct {
-    const char *words, *advice;
-} known[] = {
-    {"newuidmap", INSTALL_UIDMAP}, /* it looks for both at once */
-    {"newgidmap", INSTALL_UIDMAP},
-    {"User namespaces are not enabled", ALLOW_NAMESPACES},
-    {"CLONE_NEWUSER", ALLOW_NAMESPACES},
-    {"/etc/subuid", "give this user ids of its own, as root: usermod --add-subuids 100000-165535 "
-                    "--add-subgids 100000-165535 USER"},
-    {"unknown userid", "this user id needs an entry in /etc/passwd"},
-    {"netavark", "buildah wants it even to import: apt-get install netavark, or skopeo"},
-    {"policy.json", "the policy of this machine for images is missing or broken: see "
-                    "containers-policy.json(5)"},
-    {"rejected by policy", "the policy of this machine, /etc/containers/policy.json, has to allow "
-                           "images of the transport oci"},
-    {"no space left on device", "free some space where the storage is (buildah info names it)"},
-    {"prerequisites for driver", "set another driver in storage.conf, vfs works everywhere: see "
-                                 "containers-storage.conf(5)"},
-    {"read-only file system", "the storage's directory must be one that can be written: see "
-                              "containers-storage.conf(5)"},
-    {"permission denied", "the storage's directory must be one that this user can write: see "
-                          "containers-storage.conf(5)"},
-};
-
-const char *fvm_storage_advice(const char *words)
-{
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcasestr(words, known[i].words))
-            return known[i].advice;
-    return NULL;
-}
-
 static int fail_with_advice(struct flashvm_error *error)
 {
     cleanup_free char *words = error->message ? strdup(error->message) : NULL;
     /* Not what stands before them: the tool's path may have any name in it. */
     const char *said = words ? strstr(words, " failed with ") : NULL;
-    const char *advice = said ? fvm_storage_advice(said) : NULL;
+    cleanup_free char *advice = said ? fvm_storage_advice(said, NULL) : NULL;
 
     if (advice)
         return fvm_fail(error, error->status, "%s\nWhat to do: %s", words, advice);

@@ -31,6 +31,3 @@ enum { FVM_STORAGE_QUESTION_MS = 60000 };
 int fvm_storage_run_tool(const struct fvm_storage_tools *tools, const char *const *argv,
                          const char *directory, int lock_fd, uint64_t timeout_ms,
                          struct fvm_caller *caller, char **ret_output, struct flashvm_error *error);
-
-/* What to do about what a tool said; NULL: not known. */
-const char *fvm_storage_advice(const char *words);

@@ -367,19 +367,6 @@ static void a_failure_has_the_tools_words_and_what_to_do(void **state)
     assert_no_import(fixture, FLASHVM_IO, "What to do: install newuidmap and newgidmap");
 }
 
-/* The kernel's "No space left on device" is about user namespaces there. */
-static void advice_is_about_the_cause(void **state)
-{
-    (void)state;
-    assert_non_null(
-        strstr(fvm_storage_advice("Error during unshare(CLONE_NEWUSER): No space left on device\n"
-                                  "User namespaces are not enabled in /proc/sys/user/x."),
-               "lets this user make no user namespaces"));
-    assert_non_null(strstr(fvm_storage_advice("lchown /x: invalid argument: Check /etc/subuid and"),
-                           "usermod --add-subuids"));
-    assert_null(fvm_storage_advice("something else"));
-}
-
 struct watch {
     struct fixture *fixture;
     const char *last_stage;
@@ -621,7 +608,6 @@ int main(void)
         storage_test(another_image_under_our_name_is_replaced),
         storage_test(a_tool_that_does_nothing_is_found_out),
         storage_test(a_failure_has_the_tools_words_and_what_to_do),
-        cmocka_unit_test(advice_is_about_the_cause),
         storage_test(a_caller_who_gives_up_ends_the_tool),
         storage_test(one_imports_while_others_wait),
         storage_test(only_our_names_are_listed),
