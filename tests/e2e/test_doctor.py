@@ -40,7 +40,7 @@ def test_the_report_has_these_keys_and_types() -> None:
     assert report["ready"] and report["qemu"] and report["embedded_imported"]
     assert report["note"].startswith("Ready: engine qemu, accelerator ")
     qemu = report["engines"]["qemu"]
-    assert qemu["usable"] is True and qemu["remedy"] is None
+    assert qemu["usable"] is True and (qemu["remedy"] is None) == report["kvm"]
     assert qemu["accelerator"] == ("kvm" if report["kvm"] else "tcg")
     assert Path(report["data_dir"]).is_dir() and Path(report["cache_dir"]).is_dir()
 
