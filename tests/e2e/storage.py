@@ -51,6 +51,11 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 END
 set -- /usr/bin/python3 /mnt/forbid.py "$@"
 """
+# The storage is to be mounted by a fuse-overlayfs that is not there.
+NO_FUSE = """printf '[storage]\\ndriver = "overlay"\\n[storage.options.overlay]\\n%s\\n' \\
+    'mount_program = "/nonexistent/fuse-overlayfs"' >/mnt/storage.conf
+export CONTAINERS_STORAGE_CONF=/mnt/storage.conf
+"""
 
 OURS = "localhost/flashvm:"
 EMBEDDED = OURS + "python-basic"
