@@ -120,8 +120,9 @@ static int create(const struct fvm_krunvm_vm *vm, const struct fvm_krunvm_tools 
 static int start(const struct fvm_krunvm_vm *vm, const struct fvm_krunvm_tools *tools,
                  const struct fvm_host *host, struct fvm_vm *ret_vm, struct flashvm_error *error)
 {
+    static const char agent[] = FVM_KRUNVM_VOLUME "/agent";
     const char *const entrance[] = {tools->storage.buildah, "unshare", NULL};
-    const char *const argv[] = {tools->krunvm, "start", vm->name, FVM_KRUNVM_VOLUME "/agent", NULL};
+    const char *const argv[] = {tools->krunvm, "start", vm->name, agent, NULL};
     const struct fvm_vm_program program = {
         .argv = argv,
         .keeps_rights = true,

@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 class Capabilities(NamedTuple):
     templates: bool  # a run gets a copy of a guest that has booted
+    loopback: (
+        bool  # sockets of the guest's own 127.0.0.1 work; libkrun passes them on, and they hang
+    )
     kernel: str  # a word of what the guest's kernel calls itself
     patience: int  # seconds for one run, under the lab's emulation
 
 
 ENGINES = {
-    "qemu": Capabilities(templates=True, kernel="cloud", patience=300),
-    "krunvm": Capabilities(templates=False, kernel="6.", patience=600),
+    "qemu": Capabilities(templates=True, loopback=True, kernel="cloud", patience=300),
+    "krunvm": Capabilities(templates=False, loopback=False, kernel="6.", patience=600),
 }
