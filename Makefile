@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help hello test unit fuzz e2e lab bench wheel wheel-test lint format guest clean
+.PHONY: help hello test unit fuzz e2e conformance lab bench wheel wheel-test lint format guest clean
 
 PYTHON ?= /usr/bin/python3
 VENV := .venv
@@ -23,6 +23,7 @@ help:
 	@echo 'make unit     the unit tests alone (C, under ASan and UBSan)'
 	@echo 'make fuzz     hostile bytes for every parser, for half a minute; RUNS=10000000 for a night'
 	@echo 'make e2e      the end-to-end tests alone; make e2e ARGS="-k name" for some of them'
+	@echo 'make conformance  what every engine does the same; ARGS="--engine NAME"'
 	@echo 'make lab      tests with a real KVM and krunvm, in a machine of their own; see tests/lab/README.md'
 	@echo 'make bench    what a run costs, beside a subprocess: a table, a plot, raw samples; ARGS=--long'
 	@echo 'make wheel    dist/: the wheel and the source distribution, for other machines'
@@ -115,6 +116,9 @@ fuzz: $(FUZZ)/build.ninja
 e2e: $(VENV)/package $(VENV)/tests $(DEV)/compiled
 	@$(VENV)/bin/python -m pytest tests/e2e $(ARGS)
 
+conformance: $(VENV)/package $(VENV)/tests
+	@$(VENV)/bin/python -m pytest tests/conformance $(ARGS)
+
 LAB_TESTS := tests/lab
 LAB_SECONDS := 1800
 
@@ -128,7 +132,7 @@ bench: $(VENV)/package
 wheel-test: build/wheel $(VENV)/package $(VENV)/tests
 	@$(VENV)/bin/python -m pytest tests/e2e/install $(ARGS)
 
-test: unit fuzz e2e wheel-test
+test: unit fuzz e2e conformance lab wheel-test
 
 lint: $(VENV)/tests $(VENV)/package $(UNIT)/build.ninja $(FUZZ)/build.ninja
 	@clang-format --dry-run --Werror $(filter %.c %.h,$(C_SOURCES))

@@ -160,3 +160,11 @@ char *fvm_guest_files_verify(const char *data_dir, const char *cache_dir,
         fvm_replace_file(path, record); /* best effort: without it the next process looks again */
     return digests;
 }
+
+bool fvm_guest_files_are_whole(const char *data_dir, const char *cache_dir,
+                               struct flashvm_error *error)
+{
+    cleanup_free char *digests = fvm_guest_files_verify(data_dir, cache_dir, error);
+
+    return digests != NULL;
+}

@@ -2,6 +2,8 @@
 /* The guest's kernel and initramfs in the data directory: are they there, and whole? */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 #define FVM_GUEST_KERNEL    "vmlinux"
@@ -17,3 +19,7 @@
  */
 char *fvm_guest_files_verify(const char *data_dir, const char *cache_dir,
                              struct flashvm_error *error);
+
+/* The same for those who only want to know whether. */
+bool fvm_guest_files_are_whole(const char *data_dir, const char *cache_dir,
+                               struct flashvm_error *error);

@@ -28,7 +28,6 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
 {
     cleanup_krunvm_tools struct fvm_krunvm_tools tools = {0};
     cleanup_error struct flashvm_error flaw = {0};
-    cleanup_free char *digests = NULL;
     struct fvm_probe found = {0};
 
     if (fvm_krunvm_find_tools(&tools, &flaw) < 0) {
@@ -37,7 +36,7 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
     } else if (!fvm_kvm_is_usable(&host->kvm, host->libexec_dir, host->cache_dir)) {
         found.reason = fvm_format("it needs KVM, which is not usable: %s", host->kvm.reason);
         found.remedy = strdup(host->kvm.remedy);
-    } else if ((digests = fvm_guest_files_verify(host->data_dir, host->cache_dir, &flaw)) == NULL) {
+    } else if (!fvm_guest_files_are_whole(host->data_dir, host->cache_dir, &flaw)) {
         found.reason = strdup(flaw.message);
         found.remedy = strdup("Install flashVM again, or in its source tree run: make guest");
     } else {

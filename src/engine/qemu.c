@@ -59,13 +59,6 @@ static char *say_what_to_install(void)
     return hint ? fvm_format("Install it: %s", hint) : NULL;
 }
 
-static bool are_guest_files_whole(const struct fvm_host *host, struct flashvm_error *error)
-{
-    cleanup_free char *digests = fvm_guest_files_verify(host->data_dir, host->cache_dir, error);
-
-    return digests != NULL;
-}
-
 static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flashvm_error *error)
 {
     cleanup_free char *program = fvm_find_program(PROGRAM);
@@ -78,7 +71,7 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
     } else if (access("/proc/self/fd", X_OK) < 0) {
         found.reason = strdup("there is no /proc, by which QEMU gets its files");
         found.remedy = strdup("Mount it: mount -t proc proc /proc");
-    } else if (!are_guest_files_whole(host, &damage)) {
+    } else if (!fvm_guest_files_are_whole(host->data_dir, host->cache_dir, &damage)) {
         found.reason = strdup(damage.message);
         found.remedy = strdup("Install flashVM again, or in its source tree run: make guest");
     } else if (fvm_kvm_is_usable(&host->kvm, host->libexec_dir, host->cache_dir)) {

@@ -71,10 +71,10 @@ static void parse(int argc, char **argv, struct confinement *ret_confinement)
             ret_confinement->keeps_rights = true;
             break;
         case 'c':
-            control_fd = atoi(optarg);
+            control_fd = (int)strtol(optarg, NULL, 10);
             break;
         case 'p':
-            caller = atoi(optarg);
+            caller = (pid_t)strtol(optarg, NULL, 10);
             break;
         default:
             exit(2);
