@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Each engine really runs snippets under KVM, and keeps its promises; tests/conformance has what they are.
+"""Each engine really runs snippets under KVM, and keeps its promises.
 
-By default a few of them, since every run of krunvm boots. All: make lab LAB_TESTS=tests/conformance
-ARGS="--engine krunvm".
+A few of those in tests/conformance, since every run of krunvm boots. All of them:
+make lab LAB_TESTS=tests/conformance ARGS="--engine krunvm"
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def test_krunvm_needs_no_root(as_user: List[str]) -> None:
     assert done.returncode == 0, done
     result = json.loads(done.stdout)
     assert (result["stdout"], result["engine"]) == ("1000\n", "krunvm"), result
-    assert [artifact["path"] for artifact in result["artifacts"]] == ["out/x"]
+    assert [artifact["guest_path"] for artifact in result["artifacts"]] == ["out/x"]
     listed = subprocess.run(
         [*as_user, "buildah", "images"], capture_output=True, text=True, check=True
     ).stdout
