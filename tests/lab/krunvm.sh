@@ -2,6 +2,7 @@
 # Make krunvm, libkrun and libkrunfw, which neither Debian 12 nor 13 has.
 #
 #   tests/lab/krunvm.sh PREFIX
+#   tests/lab/krunvm.sh --check     only say what is missing to do so, if anything
 #
 # Does nothing when PREFIX was made by this very recipe. The binaries find each other below any
 # prefix, by their rpath, and run on Debian 12 and later.
@@ -94,16 +95,24 @@ cleanup() {
     rm -rf -- "$WORK"
 }
 
+check() {
+    require_commands mmdebstrap=mmdebstrap gcc=gcc python3=python3
+    require_cargo
+}
+
 main() {
     local prefix recipe
+    if [[ ${1:-} == --check ]]; then
+        check
+        return
+    fi
     prefix="$(realpath -m "${1:?usage: krunvm.sh PREFIX}")"
     recipe="$(cat "${BASH_SOURCE[0]}" "$HERE/../../guest/debian.sh" | sha256sum | cut -d' ' -f1)"
     if [[ "$(cat "$prefix/.recipe" 2>/dev/null)" == "$recipe" ]]; then
         echo "krunvm: up to date"
         return
     fi
-    require_commands mmdebstrap=mmdebstrap gcc=gcc python3=python3
-    require_cargo
+    check
 
     mkdir -p "$(dirname "$prefix")"
     WORK="$(mktemp -d "$prefix.XXXXXX")"
