@@ -66,7 +66,7 @@ static int set_names(struct fvm_krunvm_vm *vm, const char *cache_dir, const char
     vm->name = strdup(name);
     vm->path = fvm_format("%s/" DIRECTORY "/%s", cache_dir, name);
     vm->volume = fvm_format("%s/" DIRECTORY "/%s/volume", cache_dir, name);
-    vm->environment = config ? fvm_tool_environment((const char *const[]){config, NULL}) : NULL;
+    vm->environment = config ? fvm_storage_environment(config) : NULL;
     return vm->name && vm->path && vm->volume && vm->environment ? 0 : fvm_fail_no_memory(error);
 }
 

@@ -16,15 +16,17 @@
 static const char *const in_user_namespace[] = {
     "_CONTAINERS_USERNS_CONFIGURED", "_CONTAINERS_ROOTLESS_UID", "_CONTAINERS_ROOTLESS_GID"};
 
-enum { OVERRIDES_MAX = sizeof in_user_namespace / sizeof *in_user_namespace };
+enum { OVERRIDES_MAX = sizeof in_user_namespace / sizeof *in_user_namespace + 1 };
 
-static char **make_environment(void)
+char **fvm_storage_environment(const char *more)
 {
     char *overrides[OVERRIDES_MAX + 1] = {0};
     char **environment;
     size_t count = 0;
 
-    for (size_t i = 0; i < OVERRIDES_MAX; i++) {
+    if (more && (overrides[count++] = strdup(more)) == NULL)
+        return NULL;
+    for (size_t i = 0; i < sizeof in_user_namespace / sizeof *in_user_namespace; i++) {
         const char *value = getenv(in_user_namespace[i]);
 
         if (value && (overrides[count] = fvm_format("%s=%s", in_user_namespace[i], value)) != NULL)
@@ -44,7 +46,7 @@ int fvm_storage_find_tools(struct fvm_storage_tools *ret_tools, struct flashvm_e
 
     if (skopeo == NULL && buildah == NULL)
         return 0;
-    environment = make_environment();
+    environment = fvm_storage_environment(NULL);
     if (environment == NULL)
         return fvm_fail_no_memory(error);
     *ret_tools = (struct fvm_storage_tools){.skopeo = steal_pointer(skopeo),

@@ -13,6 +13,13 @@ struct fvm_storage_tools {
     char **environment;     /* for either */
 };
 
+/*
+ * What they, and others that use the storage, may know of the caller's environment; see base/tool.h.
+ * @more: one "NAME=value" beside that; NULL: nothing.
+ * Return: one block, to be freed; NULL when memory is exhausted.
+ */
+char **fvm_storage_environment(const char *more);
+
 /* Find them. Return: 1, 0 when neither is there, -1. */
 int fvm_storage_find_tools(struct fvm_storage_tools *ret_tools, struct flashvm_error *error);
 void fvm_storage_tools_finish(struct fvm_storage_tools *tools);

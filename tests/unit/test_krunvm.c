@@ -32,7 +32,8 @@ static const char krunvm_script[] =
     "    while test -e '%1$s/hang'; do /bin/touch '%1$s/hangs'; /bin/sleep 0.05; done\n"
     "    test -e '%1$s/fail-create' && /bin/cat '%1$s/fail-create' && exit 255\n"
     "    /bin/mkdir -p \"$XDG_CONFIG_HOME/krunvm\" ;;\n"
-    "start) echo \"${XDG_CONFIG_HOME##*/}\" >>'%1$s/log'; echo started; exec /bin/sleep 600 ;;\n"
+    "start) echo \"${XDG_CONFIG_HOME##*/} $_CONTAINERS_USERNS_CONFIGURED\" >>'%1$s/log'; echo "
+    "started; exec /bin/sleep 600 ;;\n"
     "esac\n";
 
 static const char buildah_script[] = "#!/bin/sh\nexec /bin/cat '%1$s/images'\n";
@@ -252,14 +253,16 @@ static void each_run_has_a_vm_of_its_own_which_goes_with_it(void **state)
     if (!is_root())
         return; /* another user goes through "buildah unshare", which is tested in the lab */
     have_plain_image(stage);
+    setenv("_CONTAINERS_USERNS_CONFIGURED", "done", 1); /* as within "buildah unshare" */
     must_boot(stage, &vm);
+    unsetenv("_CONTAINERS_USERNS_CONFIGURED");
     begun = take_log(stage);
     /* By its ID: a name could be another image's by now, or be pulled. */
     assert_memory_equal(begun, CREATE, strlen(CREATE));
     assert_int_equal(strspn(begun + strlen(CREATE), "0123456789abcdef"), 64);
     assert_string_equal(begun + strlen(CREATE) + 64,
                         "\nagent zygote zygote/leave.py zygote/sitecustomize.py\n"
-                        "krunvm start NAME /flashvm/agent\nconfig\n");
+                        "krunvm start NAME /flashvm/agent\nconfig done\n");
     assert_int_equal(count_left(stage), 2); /* its directory, its lock */
     fvm_vm_destroy(&vm);
     ended = take_log(stage);
