@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
-#include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,38 +30,82 @@ static int lift_fds(const int *fds, size_t count, int *ret_lifted)
     return 0;
 }
 
-static int spawn(const char *const *argv, const char *const *environment, const char *directory,
-                 const int *lifted, size_t count, pid_t *ret_pid)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    int err = 0;
+/* What becomes a program, in the caller's own memory (vfork()): no malloc(), no return. */
+struct child {
+    const char *const *argv, *const *environment;
+    const char *directory;
+    const int *lifted;
+    size_t fd_count;
+    volatile int err; /* written by the child */
+};
 
+/*
+ * A process group of its own: Ctrl-C on a terminal is the caller's business, not the child's. A
+ * signal that came to the caller's group before that waits, blocked, and is thrown away. (So it is
+ * not posix_spawn(), with which such a signal kills the child.)
+ */
+static void leave_process_group(void)
+{
+    sigset_t pending;
+
+    setpgid(0, 0);
+    sigpending(&pending);
+    for (int number = 1; number < NSIG; number++)
+        if (sigismember(&pending, number))
+            sigaction(number, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+}
+
+static int take_descriptors(const struct child *child)
+{
+    for (size_t i = 0; i < child->fd_count; i++) {
+        int null = -1;
+
+        if (child->lifted[i] < 0 && (null = open("/dev/null", O_RDWR)) < 0)
+            return -1;
+        if (null != (int)i && dup2(null < 0 ? child->lifted[i] : null, (int)i) < 0)
+            return -1;
+        if (null >= 0 && null != (int)i)
+            close(null);
+    }
+    return (int)syscall(SYS_close_range, (unsigned)child->fd_count, ~0U, 0);
+}
+
+_Noreturn static void become_program(struct child *child)
+{
+    sigset_t none;
+
+    leave_process_group();
     sigemptyset(&none);
+    if ((child->directory == NULL || chdir(child->directory) == 0) &&
+        take_descriptors(child) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0)
+        execve(child->argv[0], (char *const *)child->argv, (char *const *)child->environment);
+    child->err = errno;
+    _exit(127);
+}
+
+/* Return: 0, or an errno. */
+static int spawn(struct child *child, pid_t *ret_pid)
+{
+    sigset_t all, before;
+    int cancelling, err;
+    pid_t pid;
+
+    /* No handler of the caller's may run in the child, nor may the child be cancelled for it. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
     sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    /* A process group of its own: Ctrl-C on a terminal is the caller's business, not the child's.
-     */
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                              POSIX_SPAWN_SETPGROUP);
-    for (size_t i = 0; i < count && err == 0; i++)
-        err = lifted[i] >= 0
-                  ? posix_spawn_file_actions_adddup2(&actions, lifted[i], (int)i)
-                  : posix_spawn_file_actions_addopen(&actions, (int)i, "/dev/null", O_RDWR, 0);
-    if (err == 0 && directory)
-        err = posix_spawn_file_actions_addchdir_np(&actions, directory);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork): posix_spawn's failing */
+    if (pid == 0)
+        become_program(child); /* NOLINT(clang-analyzer-unix.Vfork): see there */
+    err = pid < 0 ? errno : child->err;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_setcancelstate(cancelling, NULL);
+    if (pid > 0 && err != 0)
+        fvm_process_wait(pid);
     if (err == 0)
-        err = posix_spawn_file_actions_addclosefrom_np(&actions, (int)count);
-    if (err == 0)
-        err = posix_spawn(ret_pid, argv[0], &actions, &attributes, (char *const *)argv,
-                          (char *const *)environment);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
+        *ret_pid = pid;
     return err;
 }
 
@@ -85,7 +129,12 @@ int fvm_process_start_in(const char *const *environment, const char *directory,
         return fvm_fail(error, FLASHVM_INTERNAL, "too many descriptors for %s", argv[0]);
     if (lift_fds(fds, fd_count, lifted) < 0)
         return fvm_fail_errno(error, errno, "cannot hand descriptors to %s", argv[0]);
-    err = spawn(argv, environment, directory, lifted, fd_count, ret_pid);
+    err = spawn(&(struct child){.argv = argv,
+                                .environment = environment,
+                                .directory = directory,
+                                .lifted = lifted,
+                                .fd_count = fd_count},
+                ret_pid);
     for (size_t i = 0; i < fd_count; i++)
         fvm_cleanup_close(&lifted[i]);
     if (err == EAGAIN)
