@@ -548,10 +548,11 @@ static void a_killed_maker_leaves_nothing_that_harms(void **state)
     assert_int_equal(prepared_by_unpacking(fixture), 0);
 }
 
-static void note_waiting(void *data, const char *stage)
+/* We wait for the one that has the lock: now it dies. */
+static void end_holder(void *data, const char *stage)
 {
     assert_string_equal(stage, "waiting for the test");
-    *(bool *)data = true;
+    assert_int_equal(kill(*(pid_t *)data, SIGKILL), 0);
 }
 
 static void a_lock_is_given_back_by_dying(void **state)
@@ -559,12 +560,11 @@ static void a_lock_is_given_back_by_dying(void **state)
     struct fixture *fixture = *state;
     cleanup_close int directory_fd = -1;
     cleanup_close int lock_fd = -1;
-    bool waited = false;
-    struct fvm_caller caller = {
-        .progress = note_waiting, .progress_data = &waited, .interrupt_fd = -1};
-    char byte;
-    int ready[2];
     pid_t child;
+    struct fvm_caller caller = {
+        .progress = end_holder, .progress_data = &child, .interrupt_fd = -1};
+    char byte;
+    int ready[2], status;
 
     assert_int_equal(mkdir(fixture->cache, 0700), 0);
     assert_int_equal(
@@ -578,15 +578,15 @@ static void a_lock_is_given_back_by_dying(void **state)
         if (fvm_cache_lock(directory_fd, "key", &caller, "", &fd, NULL) < 0 ||
             write(ready[1], "x", 1) != 1)
             _exit(1);
-        usleep(50 * 1000); /* without giving it back */
-        kill(getpid(), SIGKILL);
+        for (;;) /* without giving it back */
+            pause();
     }
     assert_int_equal(read(ready[0], &byte, 1), 1);
     assert_int_equal(fvm_cache_lock(directory_fd, "key", &caller, "waiting for the test", &lock_fd,
                                     &fixture->error),
                      0);
-    assert_true(waited);
-    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WTERMSIG(status), SIGKILL);
     close(ready[0]);
     close(ready[1]);
 }

@@ -213,7 +213,8 @@ static void a_childs_signals_are_at_their_defaults(void **state)
     signal(SIGHUP, SIG_DFL);
     assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
     assert_true(mask(text, "SigBlk:") == 0);
-    assert_true(mask(text, "SigIgn:") == 0);
+    /* But 32 and 33, which are the C library's own: whoever started this test had them ignored. */
+    assert_true((mask(text, "SigIgn:") & ~0x180000000) == 0);
 }
 
 static void a_child_is_in_a_process_group_of_its_own(void **state)
@@ -241,8 +242,8 @@ static int start_many(void)
     struct flashvm_error error = {0};
     int failures = 0;
 
-    setpgid(0, 0);
     signal(SIGINT, on_interrupt);
+    setpgid(0, 0);
     for (int i = 0; i < 100; i++) {
         pid_t pid = -1;
 
