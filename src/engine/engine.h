@@ -109,7 +109,8 @@ struct fvm_engine {
      * What a snapshot fits to, beside the spec, the guest's files and the image: the engine's own
      * program and the machine that it makes. One line of text, to be freed; NULL with the error set.
      */
-    char *(*snapshot_key)(const struct fvm_vm_spec *spec, struct flashvm_error *error);
+    char *(*snapshot_key)(const struct fvm_host *host, const struct fvm_vm_spec *spec,
+                          struct flashvm_error *error);
     /*
      * Stop a guest that waits for the host, was booted with memory_fd, and of which all has been
      * read. Its processors and devices are written to `state_fd`. The VM is of no further use.

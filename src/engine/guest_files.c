@@ -168,3 +168,14 @@ bool fvm_guest_files_are_whole(const char *data_dir, const char *cache_dir,
 
     return digests != NULL;
 }
+
+int fvm_guest_file_open(const char *data_dir, const char *name, struct flashvm_error *error)
+{
+    cleanup_free char *path = fvm_format("%s/%s", data_dir, name);
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+    if (fd < 0)
+        fvm_fail_errno(error, errno, "cannot open the guest's %s in %s (make it with: make guest)",
+                       name, data_dir);
+    return fd;
+}

@@ -23,3 +23,6 @@ char *fvm_guest_files_verify(const char *data_dir, const char *cache_dir,
 /* The same for those who only want to know whether. */
 bool fvm_guest_files_are_whole(const char *data_dir, const char *cache_dir,
                                struct flashvm_error *error);
+
+/* Open one of them, for reading. Return: a descriptor, or -1. */
+int fvm_guest_file_open(const char *data_dir, const char *name, struct flashvm_error *error);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/kvm.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -158,4 +160,15 @@ bool fvm_kvm_is_usable(struct fvm_kvm *kvm, const char *libexec_dir, const char 
     usable = kvm->usable;
     pthread_mutex_unlock(&kvm->lock);
     return usable;
+}
+
+char *fvm_kvm_describe_host(void)
+{
+    unsigned eax, ebx, ecx, edx, signature, features;
+    struct utsname host;
+
+    if (uname(&host) < 0 || !__get_cpuid(1, &signature, &ebx, &ecx, &edx) ||
+        !__get_cpuid_count(7, 0, &eax, &features, &ecx, &edx))
+        return NULL;
+    return fvm_format("host %x %x, Linux %s", signature, features, host.release);
 }

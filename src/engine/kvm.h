@@ -22,3 +22,9 @@ void fvm_kvm_finish(struct fvm_kvm *kvm);
  * @cache_dir: where the answer is kept; NULL: nowhere.
  */
 bool fvm_kvm_is_usable(struct fvm_kvm *kvm, const char *libexec_dir, const char *cache_dir);
+
+/*
+ * What a guest under KVM sees of this host, or is told by it: the processor and the kernel. One line
+ * of text, to be freed; NULL when it cannot be told.
+ */
+char *fvm_kvm_describe_host(void);

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/qemu.h"
 
-#include <cpuid.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -111,17 +108,6 @@ static bool lacks_memory(const struct fvm_vm *vm)
         if (strstr(vm->log.data, complaints[i]))
             return true;
     return false;
-}
-
-static int open_data(const struct fvm_host *host, const char *name, struct flashvm_error *error)
-{
-    cleanup_free char *path = fvm_format("%s/%s", host->data_dir, name);
-    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-
-    if (fd < 0)
-        fvm_fail_errno(error, errno, "cannot open the guest's %s in %s (make it with: make guest)",
-                       name, host->data_dir);
-    return fd;
 }
 
 /* ---- the command line ------------------------------------------------------------------------ */
@@ -243,9 +229,10 @@ static int boot(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fv
 {
     __attribute__((cleanup(command_finish))) struct command command = {0};
     cleanup_free char *program = find_qemu(error);
-    cleanup_close int kernel_fd = program ? open_data(host, FVM_GUEST_KERNEL, error) : -1;
+    cleanup_close int kernel_fd =
+        program ? fvm_guest_file_open(host->data_dir, FVM_GUEST_KERNEL, error) : -1;
     cleanup_close int initramfs_fd =
-        kernel_fd < 0 ? -1 : open_data(host, FVM_GUEST_INITRAMFS, error);
+        kernel_fd < 0 ? -1 : fvm_guest_file_open(host->data_dir, FVM_GUEST_INITRAMFS, error);
 
     (void)caller;
     if (initramfs_fd < 0)
@@ -269,18 +256,11 @@ static int boot(struct fvm_host *host, const struct fvm_vm_spec *spec, struct fv
 /* A guest under KVM has found the host's processor; one under TCG, QEMU's. */
 static char *describe_cpu(const struct fvm_vm_spec *spec)
 {
-    struct utsname host;
-    unsigned eax, ebx, ecx, edx, signature, features;
-
-    if (!is_kvm(spec))
-        return strdup(TCG_CPU);
-    if (uname(&host) < 0 || !__get_cpuid(1, &signature, &ebx, &ecx, &edx) ||
-        !__get_cpuid_count(7, 0, &eax, &features, &ecx, &edx))
-        return NULL;
-    return fvm_format("host %x %x, Linux %s", signature, features, host.release);
+    return is_kvm(spec) ? fvm_kvm_describe_host() : strdup(TCG_CPU);
 }
 
-static char *snapshot_key(const struct fvm_vm_spec *spec, struct flashvm_error *error)
+static char *snapshot_key(const struct fvm_host *host, const struct fvm_vm_spec *spec,
+                          struct flashvm_error *error)
 {
     cleanup_free char *program = find_qemu(error);
     cleanup_free char *cpu = describe_cpu(spec);
@@ -288,6 +268,7 @@ static char *snapshot_key(const struct fvm_vm_spec *spec, struct flashvm_error *
     struct stat status;
     char *key;
 
+    (void)host;
     if (program == NULL)
         return NULL;
     if (stat(program, &status) < 0) {

@@ -159,7 +159,7 @@ int fvm_template_key(const struct fvm_guest *guest, char ret_key[FVM_SHA256_HEX_
                      struct flashvm_error *error)
 {
     const struct fvm_vm_spec spec = fvm_guest_spec(guest);
-    cleanup_free char *engine = guest->engine->snapshot_key(&spec, error);
+    cleanup_free char *engine = guest->engine->snapshot_key(guest->host, &spec, error);
     cleanup_free char *files =
         engine ? fvm_guest_files_verify(guest->host->data_dir, guest->host->cache_dir, error)
                : NULL;
