@@ -4,9 +4,13 @@
 #include <poll.h>
 #include <stdarg.h>
 
+#include "base/clock.h"
 #include "log.h"
+#include "mailbox.h"
 
 enum { OUTGOING_MAX = 256 * 1024 };
+/* Between looks into the mailbox: how late the host's stdin, or its wish to end a run, may come. */
+enum { LOOK_MS = 10 };
 
 static void send_bytes(int fd, const void *data, size_t size)
 {
@@ -41,7 +45,10 @@ void channel_flush(struct channel *channel)
 {
     if (channel->outgoing.size == 0)
         return;
-    send_bytes(channel->out_fd, channel->outgoing.data, channel->outgoing.size);
+    if (channel->is_mailbox)
+        mailbox_send(channel->outgoing.data, channel->outgoing.size);
+    else
+        send_bytes(channel->out_fd, channel->outgoing.data, channel->outgoing.size);
     channel->outgoing.size = 0;
 }
 
@@ -62,7 +69,13 @@ void channel_send_sentence(struct channel *channel, enum fvm_frame_type type, co
     channel_flush(channel);
 }
 
-void channel_fill(struct channel *channel)
+static void keep(struct channel *channel, const char *bytes, size_t size)
+{
+    if (fvm_frame_decoder_feed(&channel->decoder, bytes, size) < 0)
+        agent_die("out of memory");
+}
+
+static void fill_from_descriptor(struct channel *channel)
 {
     static char bytes[FVM_FRAME_MAX_PAYLOAD];
     ssize_t count = read(channel->in_fd, bytes, sizeof bytes);
@@ -71,8 +84,44 @@ void channel_fill(struct channel *channel)
         return;
     if (count <= 0)
         agent_die("the host has closed the channel");
-    if (fvm_frame_decoder_feed(&channel->decoder, bytes, (size_t)count) < 0)
-        agent_die("out of memory");
+    keep(channel, bytes, (size_t)count);
+}
+
+void channel_fill(struct channel *channel)
+{
+    const char *bytes;
+    size_t size;
+
+    if (!channel->is_mailbox) {
+        fill_from_descriptor(channel);
+        return;
+    }
+    size = mailbox_receive(&bytes);
+    keep(channel, bytes, size);
+    channel->look_us = fvm_now_us() + LOOK_MS * 1000;
+}
+
+bool channel_look(struct channel *channel, short revents)
+{
+    const char *bytes;
+    size_t size;
+
+    if (!channel->is_mailbox) {
+        if (revents)
+            fill_from_descriptor(channel);
+        return revents != 0;
+    }
+    if (fvm_now_us() < channel->look_us)
+        return false;
+    channel->look_us = fvm_now_us() + LOOK_MS * 1000;
+    size = mailbox_look(&bytes);
+    keep(channel, bytes, size);
+    return size > 0;
+}
+
+int channel_patience_ms(const struct channel *channel, int ms)
+{
+    return channel->is_mailbox && (ms < 0 || ms > LOOK_MS) ? LOOK_MS : ms;
 }
 
 int channel_next(struct channel *channel, struct fvm_frame *ret_frame)

@@ -2,10 +2,14 @@
 /* The agent's end of the frame stream. Losing the host ends the agent: nothing is left to do. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "protocol/frame.h"
 
 struct channel {
-    int in_fd, out_fd; /* may be the same */
+    int in_fd, out_fd; /* may be the same; -1 with a mailbox */
+    bool is_mailbox;
+    uint64_t look_us; /* when to look into the mailbox again */
     struct fvm_frame_decoder decoder;
     struct fvm_buffer outgoing; /* not sent yet: each write is a request to the device */
 };
@@ -21,8 +25,19 @@ void channel_flush(struct channel *channel);
 void channel_send_sentence(struct channel *channel, enum fvm_frame_type type, const char *format,
                            ...) __attribute__((format(printf, 3, 4)));
 
-/* Read once (blocks if nothing is there) and keep the bytes for channel_next(). */
+/* Wait for bytes, and keep them for channel_next(). */
 void channel_fill(struct channel *channel);
+
+/*
+ * The same without waiting, in a loop around poll() with in_fd in it. A mailbox has no event that
+ * ends a poll(): the loop looks into it from time to time.
+ * @revents: what poll() says of in_fd.
+ * Return: has anything come?
+ */
+bool channel_look(struct channel *channel, short revents);
+
+/* How long that poll() may take. @ms: as its argument, by everything else. */
+int channel_patience_ms(const struct channel *channel, int ms);
 
 /* The next frame that has arrived whole. Return: 1 and *ret_frame, or 0. */
 int channel_next(struct channel *channel, struct fvm_frame *ret_frame);

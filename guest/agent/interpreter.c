@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "limits.h"
 #include "log.h"
+#include "mailbox.h"
 #include "system.h"
 #include "turns.h"
 
@@ -140,6 +141,8 @@ static void child_exec(const struct pipes *pipes, const struct start *start)
         child_fail(pipes, "turn off", "core dumps");
     turns_of_interpreter();
     setsid();
+    if (mailbox_renounce() < 0)
+        child_fail(pipes, "give up", "the mailbox");
     if (setgroups(0, NULL) < 0 || setresgid(account->gid, account->gid, account->gid) < 0 ||
         setresuid(account->uid, account->uid, account->uid) < 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define agent_log(format, ...) dprintf(STDERR_FILENO, "flashvm-agent: " format "\n", ##__VA_ARGS__)
+/* One line, in one write: so the kernel's log takes it as one. */
+void agent_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The guest is of no use: say why and end PID 1, which panics the kernel and so ends the VM. */
 #define agent_die(format, ...)                                                                     \

@@ -252,7 +252,8 @@ static void step(struct run *run)
     int ready;
 
     channel_flush(run->channel);
-    ready = poll(polls, sizeof polls / sizeof *polls, time_left_ms(run));
+    ready = poll(polls, sizeof polls / sizeof *polls,
+                 channel_patience_ms(run->channel, time_left_ms(run)));
     if (run->yields) {
         run->yields = false;
         turns_of_agent();
@@ -261,12 +262,10 @@ static void step(struct run *run)
         agent_die_errno("poll");
     if (run->deadline_us && fvm_now_us() >= run->deadline_us)
         run->timed_out = true;
+    if (wants_more && ready >= 0 && channel_look(run->channel, polls[0].revents))
+        take_frames(run);
     if (ready <= 0)
         return;
-    if (polls[0].revents) {
-        channel_fill(run->channel);
-        take_frames(run);
-    }
     if (polls[4].revents) {
         take_start(run);
         polls[1].revents = polls[2].revents = POLLIN | POLLHUP; /* all of it may be there already */

@@ -10,15 +10,23 @@
 
 #include "base/cleanup.h"
 #include "log.h"
+#include "mailbox.h"
 #include "mounts.h"
 
 #define PORT_NAME "flashvm"
+
+/* For devices that come up while we wait: ten seconds of it. */
+enum { ATTEMPTS_MAX = 5000 };
+static const struct timespec between_attempts = {.tv_nsec = 2 * 1000 * 1000};
 
 /* Of the agent's program; see start_open_zygote(). */
 static int home_fd = -1;
 
 /* Our initramfs starts us in its root; libkrun's init, in the volume. Known from start_prepare() on. */
 static bool in_volume;
+/* The native engine's monitor has no device but a mailbox, and says so on the kernel's command line,
+ * of which the kernel gives us what it does not know. */
+static bool has_mailbox;
 
 /* ---- in our initramfs ------------------------------------------------------------------------ */
 
@@ -35,26 +43,40 @@ static void load_module(const char *name)
         agent_die_errno("cannot load %s", path);
 }
 
-static void load_modules(void)
+static void load_modules(const char *list)
 {
-    cleanup_file FILE *order = fopen("/modules/order", "re");
+    cleanup_file FILE *order = fopen(list, "re");
     char name[200];
 
     if (order == NULL)
-        agent_die_errno("cannot open /modules/order");
+        agent_die_errno("cannot open %s", list);
     while (fscanf(order, "%199s", name) == 1)
         load_module(name);
 }
 
+/* There is no terminal: what the kernel's log gets, it prints. */
+static void log_to_kernel(void)
+{
+    cleanup_close int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0)
+        dup2(fd, STDERR_FILENO);
+}
+
 static void start_machine(void)
 {
+    const char *transport = getenv("FLASHVM_TRANSPORT");
+
+    has_mailbox = transport && strcmp(transport, "mailbox") == 0;
     make_directory("/proc", 0555);
     make_directory("/sys", 0555);
     make_directory("/dev", 0755);
     mount_or_die("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
     mount_or_die("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
     mount_or_die("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, NULL);
-    load_modules();
+    if (has_mailbox)
+        log_to_kernel();
+    load_modules(has_mailbox ? "/modules/order.native" : "/modules/order.virtio");
 }
 
 /* Does /sys/class/virtio-ports/NAME/name say that this is our port? */
@@ -86,15 +108,13 @@ static int try_open_port(void)
 
 static int open_port(void)
 {
-    const struct timespec pause = {.tv_nsec = 2 * 1000 * 1000};
-
     /* The driver learns of its ports by a message from the host, some time after it is loaded. */
-    for (int attempt = 0; attempt < 5000; attempt++) {
+    for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
         int fd = try_open_port();
 
         if (fd >= 0)
             return fd;
-        nanosleep(&pause, NULL);
+        nanosleep(&between_attempts, NULL);
     }
     agent_die("there is no virtio-serial port called " PORT_NAME);
 }
@@ -145,14 +165,31 @@ void start_prepare(void)
 
 void start_open_channel(struct channel *channel)
 {
-    if (in_volume)
+    if (in_volume) {
         take_standard_streams(channel);
-    else
+    } else if (has_mailbox) {
+        mailbox_open();
+        channel->in_fd = channel->out_fd = -1;
+        channel->is_mailbox = true;
+    } else {
         channel->in_fd = channel->out_fd = open_port();
+    }
+}
+
+/* The driver of the image finds it some time after it is loaded. */
+static void await_device(const char *path)
+{
+    for (int attempt = 0; attempt < ATTEMPTS_MAX && access(path, F_OK) < 0; attempt++)
+        nanosleep(&between_attempts, NULL);
 }
 
 void start_mount_image(const char *target)
 {
+    if (has_mailbox) {
+        await_device("/dev/pmem0");
+        mount_or_die("/dev/pmem0", target, "squashfs", MS_RDONLY, NULL);
+        return;
+    }
     if (!in_volume) {
         mount_or_die("/dev/vda", target, "squashfs", MS_RDONLY, NULL);
         return;

@@ -67,10 +67,8 @@ def pack(output: BinaryIO, agent: Path, zygote: Path, modules: Path) -> None:
         archive.add_directory(name)
     archive.add_file("init", read_agent(agent), 0o755)
     archive.add_directory("modules")
-    order = (modules / "order").read_bytes()
-    archive.add_file("modules/order", order)
-    for name in order.decode().split():
-        archive.add_file(f"modules/{name}", (modules / name).read_bytes())
+    for file in sorted(modules.glob("order.*")) + sorted(modules.glob("*.ko")):
+        archive.add_file(f"modules/{file.name}", file.read_bytes())
     archive.add_directory("zygote")
     for file in sorted(zygote.glob("*.py")):
         archive.add_file(f"zygote/{file.name}", file.read_bytes())

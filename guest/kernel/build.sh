@@ -18,8 +18,10 @@ GUEST="$(dirname "$HERE")"
 META_PACKAGE=linux-image-cloud-amd64
 
 # What the agent loads, in this order, dependencies first: the disk, the file system on it, the
-# writable layer above it, the host's entropy. virtio's PCI transport and console are built in.
-MODULES=(virtio_blk squashfs overlay virtio_rng)
+# writable layer above it, and where there is one the host's entropy. virtio's PCI transport and console
+# are built in; the native engine's disk is a piece of memory.
+VIRTIO_MODULES=(virtio_blk squashfs overlay virtio_rng)
+NATIVE_MODULES=(nd_e820 nd_pmem squashfs overlay)
 
 usage() {
     echo "usage: $0 DATA_DIR MODULES_DIR [--force]" >&2
@@ -41,7 +43,9 @@ install_modules() {
     MODULES_STAGE="$(mktemp -d "$parent/.modules.XXXXXX")"
     chmod 755 "$MODULES_STAGE"
     python3 "$HERE/collect_modules.py" "$ROOT/usr/lib/modules/$VERSION" "$MODULES_STAGE" \
-        "${MODULES[@]}"
+        order.virtio "${VIRTIO_MODULES[@]}"
+    python3 "$HERE/collect_modules.py" "$ROOT/usr/lib/modules/$VERSION" "$MODULES_STAGE" \
+        order.native "${NATIVE_MODULES[@]}"
     echo "$1" >"$MODULES_STAGE/.recipe"
     rm -rf -- "$MODULES_DIR"
     mv "$MODULES_STAGE" "$MODULES_DIR"

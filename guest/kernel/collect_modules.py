@@ -1,6 +1,6 @@
 """Collect kernel modules and what they depend on, decompressed, with the order to load them in.
 
-TARGET gets one .ko file per module and `order`: the file names, dependencies first, one a line.
+TARGET gets one .ko file per module and ORDER: the file names, dependencies first, one a line.
 The package has no modules.dep (depmod makes it on installation), so each module's own `depends`
 field is read.
 """
@@ -68,12 +68,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("tree", type=Path, help="usr/lib/modules/VERSION")
     parser.add_argument("target", type=Path)
+    parser.add_argument("order", help="a file's name in TARGET")
     parser.add_argument("modules", nargs="+")
     options = parser.parse_args()
     collected = collect(options.tree, options.modules)
     for name, module in collected.items():
         (options.target / f"{name}.ko").write_bytes(module)
-    (options.target / "order").write_text("".join(f"{name}.ko\n" for name in collected))
+    (options.target / options.order).write_text("".join(f"{name}.ko\n" for name in collected))
 
 
 if __name__ == "__main__":
