@@ -5,9 +5,11 @@
 #include "base/cleanup.h"
 #include "engine/engine.h"
 #include "engine/krunvm.h"
+#include "engine/native.h"
 #include "engine/qemu.h"
 
-const struct fvm_engine *const fvm_engines[] = {&fvm_engine_qemu, &fvm_engine_krunvm, NULL};
+const struct fvm_engine *const fvm_engines[] = {&fvm_engine_native, &fvm_engine_qemu,
+                                                &fvm_engine_krunvm, NULL};
 
 void fvm_probe_finish(struct fvm_probe *probe)
 {

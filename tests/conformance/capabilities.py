@@ -16,6 +16,7 @@ class Capabilities(NamedTuple):
 
 
 ENGINES = {
+    "native": Capabilities(templates=True, loopback=True, kernel="cloud", patience=300),
     "qemu": Capabilities(templates=True, loopback=True, kernel="cloud", patience=300),
     "krunvm": Capabilities(templates=False, loopback=False, kernel="6.", patience=600),
 }

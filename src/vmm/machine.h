@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtual machine: KVM's objects, and the loop in which each processor runs. Interrupt controllers
+ * are KVM's local APICs alone; there is no device that interrupts.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "vmm/cpuid.h"
+#include "vmm/ports.h"
+#include "vmm/snapshot.h"
+
+struct machine;
+
+struct vcpu {
+    struct machine *machine;
+    unsigned number;
+    int fd;
+    struct kvm_run *run;
+    pthread_t thread; /* of all but the first, which has the main thread */
+};
+
+struct machine {
+    int kvm_fd, vm_fd;
+    int monitor_fd; /* by which the host asks for a snapshot; -1: it cannot */
+    struct memory memory;
+    struct ports ports;
+    struct cpuid cpuid;
+    unsigned cpus;
+    struct vcpu vcpus[CPUS_MAX];
+
+    pthread_mutex_t lock; /* for what follows */
+    pthread_cond_t changed;
+    bool running, stopping;
+    unsigned stopped; /* processors that stand still since `stopping` */
+};
+
+/* Open /dev/kvm. */
+void machine_open(struct machine *machine);
+
+/* Make the VM and its processors; its memory is mapped already. */
+void machine_create(struct machine *machine, unsigned cpus);
+
+/* Start the threads of all processors but the first; they wait until machine_run(). */
+void machine_start_threads(struct machine *machine);
+
+/* Run it; the calling thread is the first processor's. */
+_Noreturn void machine_run(struct machine *machine);
+
+/* What a snapshot of it has to agree with. */
+struct snapshot_place machine_place(const struct machine *machine);
+
+/*
+ * Stop all processors and send a snapshot to the host; the program ends with that.
+ * @waiting: the calling thread's, which has just left the guest by a read of
+ * FVM_MAILBOX_PORT_RECEIVE.
+ */
+_Noreturn void machine_give_snapshot(struct machine *machine, struct vcpu *waiting);
+
+/* Go on where a snapshot was taken: its processors get their state, but for their clocks. */
+void machine_load(struct machine *machine, const struct snapshot *snapshot);
+
+/* Time goes on, and the processor that waits for the host reads that value. */
+void machine_wake(struct machine *machine, const struct snapshot *snapshot, uint32_t value);
