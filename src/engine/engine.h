@@ -42,6 +42,7 @@ struct fvm_vm_spec {
     int rootfs_fd;                 /* squashfs, read-only */
     int memory_fd; /* of fvm_engine.boot: a memfd of memory_mb that is to be the guest's
                                 memory, so that a snapshot can be taken of it; -1: any memory will do */
+    bool learns;   /* of fvm_engine.restore: for fvm_engine.learn */
 };
 
 /* A guest that was stopped. Nobody can write to either part, the VMs restored from it least of all. */
@@ -122,6 +123,14 @@ struct fvm_engine {
     int (*restore)(struct fvm_host *host, const struct fvm_vm_spec *spec,
                    const struct fvm_snapshot *snapshot, struct fvm_vm *ret_vm,
                    struct flashvm_error *error);
+    /*
+     * Add to a snapshot's state what a copy has learnt that others may use. It was made with
+     * spec.learns, has rehearsed, and waits; it is of no further use. NULL: there is nothing to
+     * learn.
+     * @state_fd: not sealed yet.
+     */
+    int (*learn)(struct fvm_vm *vm, int state_fd, struct fvm_caller *caller,
+                 struct flashvm_error *error);
 };
 
 /* All engines, the fastest first; ends with NULL. */

@@ -185,14 +185,25 @@ static char *snapshot_key(const struct fvm_host *host, const struct fvm_vm_spec 
     return key;
 }
 
-static int snapshot(struct fvm_vm *vm, int state_fd, struct fvm_caller *caller,
-                    struct flashvm_error *error)
+/* The monitor answers a command with bytes that belong into the state. */
+static int ask(struct fvm_vm *vm, char command, int state_fd, struct fvm_caller *caller,
+               struct flashvm_error *error)
 {
-    const char command = FVM_MONITOR_SNAPSHOT;
-
     if (send(vm->monitor_fd, &command, sizeof command, MSG_NOSIGNAL) != sizeof command)
         return fvm_fail_errno(error, errno, "cannot ask for the state of the VM");
     return fvm_vm_copy_state(vm, vm->monitor_fd, state_fd, caller, error);
+}
+
+static int snapshot(struct fvm_vm *vm, int state_fd, struct fvm_caller *caller,
+                    struct flashvm_error *error)
+{
+    return ask(vm, FVM_MONITOR_SNAPSHOT, state_fd, caller, error);
+}
+
+static int learn(struct fvm_vm *vm, int state_fd, struct fvm_caller *caller,
+                 struct flashvm_error *error)
+{
+    return ask(vm, FVM_MONITOR_WORKING_SET, state_fd, caller, error);
 }
 
 static int restore(struct fvm_host *host, const struct fvm_vm_spec *spec,
@@ -202,6 +213,8 @@ static int restore(struct fvm_host *host, const struct fvm_vm_spec *spec,
     __attribute__((cleanup(command_finish))) struct command command = {.argc = 1};
 
     add_file(&command, "--snapshot", snapshot->state_fd);
+    if (spec->learns)
+        command.argv[command.argc++] = "--watch";
     return start(host, spec, &command, snapshot->memory_fd, ret_vm, error);
 }
 
@@ -224,4 +237,5 @@ const struct fvm_engine fvm_engine_native = {
     .snapshot_key = snapshot_key,
     .snapshot = snapshot,
     .restore = restore,
+    .learn = learn,
 };

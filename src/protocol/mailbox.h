@@ -28,8 +28,12 @@ enum {
     FVM_MAILBOX_PORTS = 16, /* from the first of them on: what the agent needs permission for */
 };
 
-/* What the host writes to the monitor's own socket for a snapshot, when the guest waits. */
-#define FVM_MONITOR_SNAPSHOT 'S'
+/*
+ * What the host writes to the monitor's own socket when the guest waits. The monitor answers, and that
+ * is the end of the VM.
+ */
+#define FVM_MONITOR_SNAPSHOT    'S' /* a booted one: its processors (vmm/snapshot.h) */
+#define FVM_MONITOR_WORKING_SET 'W' /* a copy that was asked to watch: vmm/working_set.h */
 
 /* Instead of a number of bytes: the host is gone. */
 #define FVM_MAILBOX_CLOSED 0xffffffffU

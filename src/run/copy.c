@@ -26,7 +26,7 @@ int fvm_copy_warm_up(struct fvm_copy *copy, const struct fvm_guest *guest,
 static int start(const struct fvm_guest *guest, struct fvm_template *template,
                  struct fvm_caller *caller, struct fvm_copy *copy, struct flashvm_error *error)
 {
-    if (fvm_guest_restore(guest, &template->snapshot, &copy->vm, error) < 0)
+    if (fvm_guest_restore(guest, &template->snapshot, false, &copy->vm, error) < 0)
         return -1;
     if (template->is_proven)
         return 0;

@@ -38,9 +38,10 @@ int fvm_guest_boot(const struct fvm_guest *guest, int memory_fd, struct fvm_call
 }
 
 int fvm_guest_restore(const struct fvm_guest *guest, const struct fvm_snapshot *snapshot,
-                      struct fvm_vm *ret_vm, struct flashvm_error *error)
+                      bool learns, struct fvm_vm *ret_vm, struct flashvm_error *error)
 {
-    const struct fvm_vm_spec spec = fvm_guest_spec(guest);
+    struct fvm_vm_spec spec = fvm_guest_spec(guest);
 
+    spec.learns = learns;
     return guest->engine->restore(guest->host, &spec, snapshot, ret_vm, error);
 }

@@ -22,9 +22,12 @@ struct fvm_guest {
 int fvm_guest_boot(const struct fvm_guest *guest, int memory_fd, struct fvm_caller *caller,
                    struct fvm_vm *ret_vm, struct flashvm_error *error);
 
-/* Start a copy of it. Returns at once; a run may be handed over at once, too. */
+/*
+ * Start a copy of it. Returns at once; a run may be handed over at once, too.
+ * @learns: for fvm_engine.learn.
+ */
 int fvm_guest_restore(const struct fvm_guest *guest, const struct fvm_snapshot *snapshot,
-                      struct fvm_vm *ret_vm, struct flashvm_error *error);
+                      bool learns, struct fvm_vm *ret_vm, struct flashvm_error *error);
 
 /* The spec that the two of them give to the engine. */
 struct fvm_vm_spec fvm_guest_spec(const struct fvm_guest *guest);

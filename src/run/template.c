@@ -181,6 +181,21 @@ int fvm_template_key(const struct fvm_guest *guest, char ret_key[FVM_SHA256_HEX_
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
+/* Have a copy rehearse, and keep what it learns. */
+static int learn(const struct fvm_guest *guest, const struct fvm_snapshot *snapshot,
+                 struct fvm_caller *caller, struct flashvm_error *error)
+{
+    cleanup_vm struct fvm_vm vm = FVM_VM_NONE;
+
+    if (guest->engine->learn == NULL)
+        return 0;
+    if (fvm_guest_restore(guest, snapshot, true, &vm, error) < 0 ||
+        fvm_conversation_rehearse(&vm, FVM_REHEARSAL_OF_A_COPY, guest->boot_timeout_ms, caller,
+                                  error) < 0)
+        return -1;
+    return guest->engine->learn(&vm, snapshot->state_fd, caller, error);
+}
+
 static int make(const struct fvm_guest *guest, struct fvm_caller *caller,
                 struct fvm_template *template, struct flashvm_error *error)
 {
@@ -202,6 +217,7 @@ static int make(const struct fvm_guest *guest, struct fvm_caller *caller,
     fvm_vm_destroy(&vm); /* it has the memory mapped for writing */
     template->made_at = time(NULL);
     if (fvm_memory_file_seal(snapshot->memory_fd, error) < 0 ||
+        learn(guest, snapshot, caller, error) < 0 ||
         fvm_memory_file_seal(snapshot->state_fd, error) < 0)
         return -1;
     return 0;

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "vmm/fail.h"
+#include "vmm/working_set.h"
+#include "vmm/write_all.h"
 
 /* Pages that VT-x needs for the real mode of a processor that is just starting; in the hole below
  * 4 GiB. */
@@ -76,16 +78,6 @@ void machine_create(struct machine *machine, unsigned cpus)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* Does the host want a snapshot? */
-static bool is_asked(const struct machine *machine)
-{
-    struct pollfd monitor = {.fd = machine->monitor_fd, .events = POLLIN};
-    char command;
-
-    return machine->monitor_fd >= 0 && poll(&monitor, 1, 0) > 0 &&
-           read(machine->monitor_fd, &command, 1) == 1 && command == FVM_MONITOR_SNAPSHOT;
-}
-
 static void access_port(struct vcpu *vcpu)
 {
     struct kvm_run *run = vcpu->run;
@@ -93,9 +85,8 @@ static void access_port(struct vcpu *vcpu)
     uint8_t *data = (uint8_t *)run + run->io.data_offset;
     const uint16_t port = run->io.port;
 
-    if (run->io.direction == KVM_EXIT_IO_IN && port == FVM_MAILBOX_PORT_RECEIVE &&
-        is_asked(machine))
-        machine_give_snapshot(machine, vcpu);
+    if (run->io.direction == KVM_EXIT_IO_IN && port == FVM_MAILBOX_PORT_RECEIVE)
+        machine_await_host(machine, vcpu);
     for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)
         if (run->io.direction == KVM_EXIT_IO_IN)
             ports_read(&machine->ports, port, data, run->io.size);
@@ -212,6 +203,20 @@ _Noreturn void machine_run(struct machine *machine)
 
 /* ---- snapshots ------------------------------------------------------------------------------- */
 
+static void get_clock(const struct machine *machine, struct kvm_clock_data *ret_clock)
+{
+    if (ioctl(machine->vm_fd, KVM_GET_CLOCK, ret_clock) < 0)
+        fail_errno("KVM does not tell its clock");
+}
+
+static void set_clock(const struct machine *machine, uint64_t ns)
+{
+    const struct kvm_clock_data clock = {.clock = ns};
+
+    if (ioctl(machine->vm_fd, KVM_SET_CLOCK, &clock) < 0)
+        fail_errno("KVM does not take the time");
+}
+
 struct snapshot_place machine_place(const struct machine *machine)
 {
     const int tsc_khz = ioctl(machine->vcpus[0].fd, KVM_GET_TSC_KHZ, 0);
@@ -255,23 +260,8 @@ static void stop_others(struct machine *machine, const struct vcpu *self)
     pthread_mutex_unlock(&machine->lock);
 }
 
-static void write_all(int fd, const void *data, size_t size)
-{
-    const char *next = data;
-
-    while (size > 0) {
-        ssize_t count = write(fd, next, size);
-
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count <= 0)
-            fail_errno("cannot give the snapshot to the host");
-        next += count;
-        size -= (size_t)count;
-    }
-}
-
-_Noreturn void machine_give_snapshot(struct machine *machine, struct vcpu *waiting)
+/* Stop all processors and tell the host their state. */
+static _Noreturn void give_snapshot(struct machine *machine, struct vcpu *waiting)
 {
     const struct snapshot_place place = machine_place(machine);
     struct snapshot *snapshot = snapshot_new(&place);
@@ -280,8 +270,7 @@ _Noreturn void machine_give_snapshot(struct machine *machine, struct vcpu *waiti
 
     stop_others(machine, waiting);
     finish_access(waiting);
-    if (ioctl(machine->vm_fd, KVM_GET_CLOCK, &clock) < 0)
-        fail_errno("KVM does not tell its clock");
+    get_clock(machine, &clock);
     snapshot->clock_ns = clock.clock;
     snapshot->waiting_cpu = waiting->number;
     snapshot->page_count = mailbox->page_count;
@@ -291,6 +280,64 @@ _Noreturn void machine_give_snapshot(struct machine *machine, struct vcpu *waiti
     snapshot_close(snapshot);
     write_all(machine->monitor_fd, snapshot, snapshot->size);
     _exit(0);
+}
+
+static void obey(struct machine *machine, struct vcpu *waiting, char command)
+{
+    if (command == FVM_MONITOR_SNAPSHOT && !machine->is_copy)
+        give_snapshot(machine, waiting);
+    if (command == FVM_MONITOR_WORKING_SET && machine->watch_fd >= 0) {
+        working_set_send(&machine->memory, machine->watch_fd, machine->monitor_fd);
+        _exit(0);
+    }
+    fail("the host asks for what this machine does not have");
+}
+
+static void wait_for_either(struct pollfd polls[2])
+{
+    while (poll(polls, 2, -1) < 0)
+        ; /* for a signal */
+}
+
+/*
+ * While a guest of one processor waits again, its time stands still: else each of its timers that would have
+ * been due meanwhile is a call of its kernel's on the way to the snippet. (With more processors the
+ * others would have to stand still, too.)
+ */
+static void wait_without_time(struct machine *machine, struct vcpu *waiting, struct pollfd polls[2])
+{
+    struct kvm_clock_data clock;
+    struct cpu_state state;
+
+    get_clock(machine, &clock);
+    state_save_clocks(waiting->fd, &state);
+    wait_for_either(polls);
+    set_clock(machine, clock.clock);
+    state_load_clocks(waiting->fd, &state);
+}
+
+void machine_await_host(struct machine *machine, struct vcpu *waiting)
+{
+    for (;;) {
+        struct pollfd polls[] = {
+            {.fd = machine->ports.mailbox.channel_fd, .events = POLLIN},
+            {.fd = machine->monitor_fd, .events = POLLIN},
+        };
+        char command;
+
+        if (poll(polls, 2, 0) == 0 && machine->is_copy) {
+            if (machine->running && machine->cpus == 1)
+                wait_without_time(machine, waiting, polls);
+            else
+                wait_for_either(polls);
+        }
+        if (polls[1].revents && read(machine->monitor_fd, &command, 1) == 1)
+            obey(machine, waiting, command);
+        else if (polls[1].revents)
+            machine->monitor_fd = -1;
+        if (polls[0].revents || !machine->is_copy)
+            return;
+    }
 }
 
 void machine_load(struct machine *machine, const struct snapshot *snapshot)
@@ -305,12 +352,10 @@ void machine_load(struct machine *machine, const struct snapshot *snapshot)
 
 void machine_wake(struct machine *machine, const struct snapshot *snapshot, uint32_t value)
 {
-    const struct kvm_clock_data clock = {.clock = snapshot->clock_ns};
     struct kvm_regs regs = snapshot->cpus[snapshot->waiting_cpu].regs;
 
     regs.rax = value;
-    if (ioctl(machine->vm_fd, KVM_SET_CLOCK, &clock) < 0)
-        fail_errno("KVM does not take the time");
+    set_clock(machine, snapshot->clock_ns);
     for (unsigned i = 0; i < machine->cpus; i++)
         state_load_clocks(machine->vcpus[i].fd, &snapshot->cpus[i]);
     if (ioctl(machine->vcpus[snapshot->waiting_cpu].fd, KVM_SET_REGS, &regs) < 0)

@@ -23,7 +23,9 @@ struct vcpu {
 
 struct machine {
     int kvm_fd, vm_fd;
-    int monitor_fd; /* by which the host asks for a snapshot; -1: it cannot */
+    int monitor_fd; /* by which the host asks for more than a run; -1: it cannot */
+    int watch_fd;   /* of working_set_watch(); -1: none */
+    bool is_copy;   /* it waits for the host in FVM_MAILBOX_PORT_RECEIVE, and gives no snapshot */
     struct memory memory;
     struct ports ports;
     struct cpuid cpuid;
@@ -52,11 +54,11 @@ _Noreturn void machine_run(struct machine *machine);
 struct snapshot_place machine_place(const struct machine *machine);
 
 /*
- * Stop all processors and send a snapshot to the host; the program ends with that.
- * @waiting: the calling thread's, which has just left the guest by a read of
- * FVM_MAILBOX_PORT_RECEIVE.
+ * The guest waits for the host: do what the host asks of the monitor, and in a copy wait until
+ * something comes for the guest.
+ * @waiting: the processor, which has just left the guest by a read of FVM_MAILBOX_PORT_RECEIVE.
  */
-_Noreturn void machine_give_snapshot(struct machine *machine, struct vcpu *waiting);
+void machine_await_host(struct machine *machine, struct vcpu *waiting);
 
 /* Go on where a snapshot was taken: its processors get their state, but for their clocks. */
 void machine_load(struct machine *machine, const struct snapshot *snapshot);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/mailbox.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -68,7 +67,7 @@ void mailbox_write(struct mailbox *mailbox, uint16_t port, uint32_t value)
         send_bytes(mailbox, value);
 }
 
-uint32_t mailbox_receive(struct mailbox *mailbox, bool waits)
+uint32_t mailbox_receive(struct mailbox *mailbox)
 {
     struct iovec pieces[FVM_MAILBOX_PAGES];
     struct msghdr message = {.msg_iov = pieces,
@@ -78,7 +77,7 @@ uint32_t mailbox_receive(struct mailbox *mailbox, bool waits)
     if (message.msg_iovlen == 0)
         return 0;
     do
-        count = recvmsg(mailbox->channel_fd, &message, waits ? 0 : MSG_DONTWAIT);
+        count = recvmsg(mailbox->channel_fd, &message, MSG_DONTWAIT);
     while (count < 0 && errno == EINTR);
     if (count < 0 && errno == EAGAIN)
         return 0;

@@ -20,9 +20,6 @@ bool mailbox_has_port(uint16_t port);
 /* The guest writes to a port. What makes no sense is left undone. */
 void mailbox_write(struct mailbox *mailbox, uint16_t port, uint32_t value);
 
-/*
- * Fill the mailbox with what the host has sent.
- * @waits: until there is something.
- * Return: what the guest reads from its port.
- */
-uint32_t mailbox_receive(struct mailbox *mailbox, bool waits);
+/* Fill the mailbox with what the host has sent, if anything. Return: what the guest reads from its
+ * port. */
+uint32_t mailbox_receive(struct mailbox *mailbox);

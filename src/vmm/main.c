@@ -3,12 +3,13 @@
  * flashvm-vmm: the monitor of one KVM guest, from its boot or from a snapshot to its end.
  *
  *     flashvm-vmm --cpus N --memory BYTES --image FD --channel FD
- *                 [--ram FD] [--monitor FD] (--kernel FD --initramfs FD | --snapshot FD)
+ *                 [--ram FD] [--monitor FD] (--kernel FD --initramfs FD | --snapshot FD [--watch])
  *
  * It serves one run. With --kernel the guest boots; --ram is then the file that becomes its memory,
  * and "S" on the monitor's socket, once the guest waits for the host, makes it write a snapshot there
  * and end. With --snapshot a guest goes on where that was taken, with a copy-on-write view of --ram,
- * as soon as something comes from the channel.
+ * as soon as something comes from the channel. With --watch, "W" on the monitor's socket makes it write
+ * there which pages it has needed, and end.
  *
  * Standard output is the guest's console, standard error what this program has to say.
  */
@@ -23,6 +24,7 @@
 #include "vmm/confine.h"
 #include "vmm/fail.h"
 #include "vmm/machine.h"
+#include "vmm/working_set.h"
 
 /*
  * Only warnings are printed: each byte is an exit. Nothing is asked of devices that are not there.
@@ -35,20 +37,27 @@
 struct arguments {
     unsigned long cpus, memory;
     int kernel, initramfs, snapshot, ram, image, channel, monitor;
+    bool watch;
 };
 
 static void parse(int argc, char **argv, struct arguments *ret)
 {
     static const struct option options[] = {
-        {"cpus", required_argument, NULL, 'c'},     {"memory", required_argument, NULL, 'm'},
-        {"kernel", required_argument, NULL, 'k'},   {"initramfs", required_argument, NULL, 'i'},
-        {"snapshot", required_argument, NULL, 's'}, {"ram", required_argument, NULL, 'r'},
-        {"image", required_argument, NULL, 'g'},    {"channel", required_argument, NULL, 'h'},
-        {"monitor", required_argument, NULL, 'o'},  {0},
+        {"cpus", required_argument, NULL, 'c'},
+        {"memory", required_argument, NULL, 'm'},
+        {"kernel", required_argument, NULL, 'k'},
+        {"initramfs", required_argument, NULL, 'i'},
+        {"snapshot", required_argument, NULL, 's'},
+        {"ram", required_argument, NULL, 'r'},
+        {"image", required_argument, NULL, 'g'},
+        {"channel", required_argument, NULL, 'h'},
+        {"monitor", required_argument, NULL, 'o'},
+        {"watch", no_argument, NULL, 'w'},
+        {0},
     };
     int option;
 
-    *ret = (struct arguments){0, 0, -1, -1, -1, -1, -1, -1, -1};
+    *ret = (struct arguments){0, 0, -1, -1, -1, -1, -1, -1, -1, false};
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         const unsigned long value = optarg ? strtoul(optarg, NULL, 10) : 0;
 
@@ -79,6 +88,9 @@ static void parse(int argc, char **argv, struct arguments *ret)
             break;
         case 'o':
             ret->monitor = (int)value;
+            break;
+        case 'w':
+            ret->watch = true;
             break;
         default:
             exit(2);
@@ -126,6 +138,15 @@ static const struct snapshot *map_snapshot(int fd, size_t *ret_size)
     return bytes;
 }
 
+/* What may follow the snapshot. */
+static void populate(const struct machine *machine, const struct snapshot *snapshot, size_t size)
+{
+    const struct working_set *set = (const void *)((const char *)snapshot + snapshot->size);
+
+    if (working_set_is_whole(set, size - snapshot->size, &machine->memory))
+        working_set_populate(set, &machine->memory, machine->kvm_fd, machine->vcpus[0].fd);
+}
+
 static _Noreturn void restore(struct machine *machine, const struct arguments *arguments)
 {
     size_t size;
@@ -142,10 +163,14 @@ static _Noreturn void restore(struct machine *machine, const struct arguments *a
     if (flaw != SNAPSHOT_WHOLE)
         fail("%s", snapshot_flaw_text(flaw));
     machine_load(machine, snapshot);
-    machine->ports.receive_waits = true;
+    machine->is_copy = true;
+    if (arguments->watch)
+        machine->watch_fd = working_set_watch(&machine->memory);
+    populate(machine, snapshot, size);
     machine_start_threads(machine);
     confine();
-    received = mailbox_receive(&machine->ports.mailbox, true);
+    machine_await_host(machine, &machine->vcpus[snapshot->waiting_cpu]);
+    received = mailbox_receive(&machine->ports.mailbox);
     if (received == FVM_MAILBOX_CLOSED)
         exit(0);
     machine_wake(machine, snapshot, received);
@@ -159,6 +184,7 @@ int main(int argc, char **argv)
 
     parse(argc, argv, &arguments);
     machine.monitor_fd = arguments.monitor;
+    machine.watch_fd = -1;
     machine.ports.console.fd = STDOUT_FILENO;
     machine.ports.mailbox.channel_fd = arguments.channel;
     machine.ports.mailbox.memory = &machine.memory;

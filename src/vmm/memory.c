@@ -58,6 +58,13 @@ uint64_t memory_image_address(const struct memory *memory)
     return round_up(HIGH_RAM + memory_high_size(memory), GIB);
 }
 
+uint64_t memory_address(const struct memory *memory, uint64_t offset)
+{
+    const uint64_t low = memory_low_size(memory);
+
+    return offset < low ? offset : HIGH_RAM + (offset - low);
+}
+
 void *memory_at(const struct memory *memory, uint64_t address, uint64_t size)
 {
     const uint64_t low = memory_low_size(memory), high = memory_high_size(memory);

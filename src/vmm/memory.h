@@ -41,6 +41,9 @@ uint64_t memory_high_size(const struct memory *memory);
 /* Where the guest finds the image. */
 uint64_t memory_image_address(const struct memory *memory);
 
+/* Where the guest has a byte of the RAM, which the host counts without the hole. */
+uint64_t memory_address(const struct memory *memory, uint64_t offset);
+
 /* The host's view of guest-physical RAM. NULL when not all of it is there. */
 void *memory_at(const struct memory *memory, uint64_t address, uint64_t size);
 

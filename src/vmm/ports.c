@@ -26,8 +26,7 @@ void ports_read(struct ports *ports, uint16_t port, void *ret_data, size_t size)
     if (console_has_port(port)) {
         *(uint8_t *)ret_data = console_read(&ports->console, port);
     } else if (mailbox_has_port(port) && size == sizeof(uint32_t)) {
-        const bool waits = port == FVM_MAILBOX_PORT_RECEIVE && ports->receive_waits;
-        const uint32_t value = mailbox_receive(&ports->mailbox, waits);
+        const uint32_t value = mailbox_receive(&ports->mailbox);
 
         memcpy(ret_data, &value, sizeof value);
     } else if (port == PCI_CONFIG_ADDRESS && size == sizeof ports->pci_address) {

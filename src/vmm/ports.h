@@ -14,7 +14,6 @@ struct ports {
     struct console console;
     struct mailbox mailbox;
     uint32_t pci_address;
-    bool receive_waits; /* see FVM_MAILBOX_PORT_RECEIVE */
 };
 
 /* One access of 1, 2 or 4 bytes. @data: what is written, or room for what is read. */

@@ -69,8 +69,8 @@ enum snapshot_flaw snapshot_check(const struct snapshot *snapshot, size_t size,
         return SNAPSHOT_NO_SNAPSHOT;
     if (snapshot->version != VERSION)
         return SNAPSHOT_OTHER_VERSION;
-    if (snapshot->size != size || snapshot->place.cpus > CPUS_MAX ||
-        size != size_for(snapshot->place.cpus))
+    if (snapshot->size > size || snapshot->place.cpus > CPUS_MAX ||
+        snapshot->size != size_for(snapshot->place.cpus))
         return SNAPSHOT_CUT;
     if (snapshot->checksum != checksum(snapshot))
         return SNAPSHOT_DAMAGED;

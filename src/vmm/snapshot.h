@@ -55,7 +55,7 @@ void snapshot_close(struct snapshot *snapshot);
 
 /*
  * Is it one, whole, and of this place?
- * @size: bytes that there are.
+ * @size: bytes that there are, of which it may leave some.
  * @memory: its mailbox must be in it.
  */
 enum snapshot_flaw snapshot_check(const struct snapshot *snapshot, size_t size,

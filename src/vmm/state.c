@@ -61,6 +61,13 @@ static void save_msr(int vcpu_fd, uint32_t index, struct msrs *msrs)
     msrs->entries[msrs->count++] = one.entry;
 }
 
+void state_save_clocks(int vcpu_fd, struct cpu_state *state)
+{
+    state->clocks.count = 0;
+    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++)
+        save_msr(vcpu_fd, clocks[i], &state->clocks);
+}
+
 static void save_msrs(int kvm_fd, int vcpu_fd, struct cpu_state *state)
 {
     struct {
@@ -68,8 +75,7 @@ static void save_msrs(int kvm_fd, int vcpu_fd, struct cpu_state *state)
         uint32_t indexes[MSR_INDEXES_MAX];
     } list = {.count = MSR_INDEXES_MAX};
 
-    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++)
-        save_msr(vcpu_fd, clocks[i], &state->clocks);
+    state_save_clocks(vcpu_fd, state);
     if (ioctl(kvm_fd, KVM_GET_MSR_INDEX_LIST, &list) < 0)
         fail_errno("KVM does not tell its model-specific registers");
     for (uint32_t i = 0; i < list.count; i++)

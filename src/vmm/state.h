@@ -36,5 +36,8 @@ void state_save(int kvm_fd, int vcpu_fd, struct cpu_state *ret_state);
 /* Give it to a new processor that has its CPUID: all but what goes on by itself, time. */
 void state_load(int vcpu_fd, const struct cpu_state *state);
 
+/* Read the clocks alone. */
+void state_save_clocks(int vcpu_fd, struct cpu_state *state);
+
 /* Set the processor's clocks back to where they stood. The last thing before it runs. */
 void state_load_clocks(int vcpu_fd, const struct cpu_state *state);
