@@ -74,6 +74,7 @@ struct fvm_vm {
 
 struct fvm_engine {
     const char *name;
+    bool copies_are_warm; /* a copy gains nothing by a rehearsal before its run */
     int (*probe)(struct fvm_host *host, struct fvm_probe *ret_probe, struct flashvm_error *error);
     /*
      * Look closer, where a tenth of a second does not matter: for doctor, and for why a boot

@@ -229,6 +229,7 @@ static int take_news(struct fvm_vm *vm, struct flashvm_error *error)
 
 const struct fvm_engine fvm_engine_native = {
     .name = "native",
+    .copies_are_warm = true, /* all that it needs is mapped before it starts */
     .probe = probe,
     .examine = examine,
     .lacks_memory = lacks_memory,

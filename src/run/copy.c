@@ -11,16 +11,22 @@ void fvm_copy_destroy(struct fvm_copy *copy)
     fvm_vm_destroy(&copy->vm);
 }
 
-int fvm_copy_warm_up(struct fvm_copy *copy, const struct fvm_guest *guest,
-                     struct fvm_caller *caller, struct flashvm_error *error)
+static int rehearse(struct fvm_copy *copy, const struct fvm_guest *guest, struct fvm_caller *caller,
+                    struct flashvm_error *error)
 {
-    if (copy->is_reseeded)
-        return 0;
     if (fvm_conversation_rehearse(&copy->vm, FVM_REHEARSAL_OF_A_COPY, guest->boot_timeout_ms,
                                   caller, error) < 0)
         return -1;
     copy->is_reseeded = true;
     return 0;
+}
+
+int fvm_copy_warm_up(struct fvm_copy *copy, const struct fvm_guest *guest,
+                     struct fvm_caller *caller, struct flashvm_error *error)
+{
+    if (copy->is_reseeded || guest->engine->copies_are_warm)
+        return 0;
+    return rehearse(copy, guest, caller, error);
 }
 
 static int start(const struct fvm_guest *guest, struct fvm_template *template,
@@ -31,7 +37,7 @@ static int start(const struct fvm_guest *guest, struct fvm_template *template,
     if (template->is_proven)
         return 0;
     /* Before it gets a run, for a snippet must not be tried twice. */
-    if (fvm_copy_warm_up(copy, guest, caller, error) < 0)
+    if (rehearse(copy, guest, caller, error) < 0)
         return -1;
     template->is_proven = true;
     return 0;

@@ -15,8 +15,11 @@
 #include "base/clock.h"
 #include "base/process.h"
 
-/* A run that has just begun gets the processors first: most are over by then. */
-enum { REFILL_DELAY_MS = 20 };
+/*
+ * A run that has just begun gets the processors first: most are over by then. When it needs all of
+ * them, for longer.
+ */
+enum { REFILL_DELAY_MS = 20, REFILL_DELAY_BUSY_MS = 250 };
 /* Those that wait grow old with their template. */
 enum { LOOK_AT_AGE_MS = 3600 * 1000 };
 /* After failures, doubled with each. */
@@ -335,9 +338,20 @@ void fvm_pool_free(struct fvm_pool *pool)
 /* The lock is held. */
 static void put_refill_off(struct fvm_pool *pool)
 {
-    const uint64_t then = fvm_now_us() + REFILL_DELAY_MS * 1000;
+    const bool busy = pool->stats.running >= pool->processors;
+    const uint64_t ms = busy ? REFILL_DELAY_BUSY_MS : REFILL_DELAY_MS;
+    const uint64_t then = fvm_now_us() + ms * 1000;
 
     if (pool->refill_us < then)
+        pool->refill_us = then;
+}
+
+/* A run has ended: it needs no processor any more. The lock is held. */
+static void bring_refill_forward(struct fvm_pool *pool)
+{
+    const uint64_t then = fvm_now_us() + REFILL_DELAY_MS * 1000;
+
+    if (pool->retry_ms == 0 && pool->stats.running < pool->processors && pool->refill_us > then)
         pool->refill_us = then;
 }
 
@@ -404,6 +418,7 @@ void fvm_pool_bury(struct fvm_pool *pool, struct fvm_copy *copy)
     pthread_mutex_lock(&pool->lock);
     bury(pool, &copy->vm);
     pool->stats.running--;
+    bring_refill_forward(pool);
     pool->last_use_us = fvm_now_us();
     pthread_mutex_unlock(&pool->lock);
     wake(pool);

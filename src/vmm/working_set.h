@@ -19,8 +19,8 @@ struct page_range {
 struct working_set {
     char magic[8];
     uint64_t checksum; /* of all that follows */
-    uint32_t written_count, read_count;
-    struct page_range ranges[]; /* the written ones, then those only read */
+    uint32_t written_count, touched_count;
+    struct page_range ranges[]; /* those written; those written or read, and some between them */
 };
 
 /*
