@@ -49,9 +49,10 @@ static _Noreturn void serve_run(struct service *service, struct fvm_frame *frame
 
     intake(service, &service->snippet, &service->channel, frame, &request, &file_bytes);
     run_snippet(service, &service->snippet, &request, file_bytes, &service->channel, true);
-    channel_flush(&service->channel);
-    for (;;) /* the host ends this guest */
-        pause();
+    for (;;) { /* the host ends this guest */
+        channel_flush(&service->channel);
+        channel_fill(&service->channel);
+    }
 }
 
 static void set_up(struct service *service)

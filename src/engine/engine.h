@@ -126,8 +126,7 @@ struct fvm_engine {
                    struct flashvm_error *error);
     /*
      * Add to a snapshot's state what a copy has learnt that others may use. It was made with
-     * spec.learns, has rehearsed, and waits; it is of no further use. NULL: there is nothing to
-     * learn.
+     * spec.learns, and has served a run; it is of no further use. NULL: there is nothing to learn.
      * @state_fd: not sealed yet.
      */
     int (*learn)(struct fvm_vm *vm, int state_fd, struct fvm_caller *caller,

@@ -11,6 +11,7 @@
 #include "engine/guest_files.h"
 #include "image/rootfs.h"
 #include "run/conversation.h"
+#include "run/run.h"
 #include "run/template_cache.h"
 
 /* Raised when templates of before must not be used any more. */
@@ -181,19 +182,53 @@ int fvm_template_key(const struct fvm_guest *guest, char ret_key[FVM_SHA256_HEX_
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-/* Have a copy rehearse, and keep what it learns. */
+/* A run as most begin. */
+static struct fvm_run_spec trial_spec(const struct fvm_guest *guest, struct fvm_caller *caller)
+{
+    static const char code[] = "print(1)";
+    static const char *const nothing[] = {NULL};
+    struct fvm_run_spec spec = {
+        .timeout_ms = guest->boot_timeout_ms,
+        .start_timeout_ms = guest->boot_timeout_ms,
+        .grace_ms = guest->boot_timeout_ms,
+        .collect_timeout_ms = guest->boot_timeout_ms,
+        .env = nothing,
+        .python_args = nothing,
+        .args = nothing,
+        .expect = nothing,
+        .stdin_fd = -1,
+        .max_processes = 4096, /* the agent's own choice, too */
+        .max_stdout_bytes = sizeof code,
+        .max_stderr_bytes = sizeof code,
+        .code = code,
+        .code_size = sizeof code - 1,
+        .caller = *caller,
+    };
+
+    fvm_run_spec_set_image(&spec, guest->image);
+    return spec;
+}
+
+/* Have a copy do a run of ours, and keep what the engine learns of it. */
 static int learn(const struct fvm_guest *guest, const struct fvm_snapshot *snapshot,
                  struct fvm_caller *caller, struct flashvm_error *error)
 {
+    struct fvm_run_spec spec = trial_spec(guest, caller);
     cleanup_vm struct fvm_vm vm = FVM_VM_NONE;
+    struct fvm_result *result;
+    int outcome;
 
     if (guest->engine->learn == NULL)
         return 0;
-    if (fvm_guest_restore(guest, snapshot, true, &vm, error) < 0 ||
-        fvm_conversation_rehearse(&vm, FVM_REHEARSAL_OF_A_COPY, guest->boot_timeout_ms, caller,
-                                  error) < 0)
-        return -1;
-    return guest->engine->learn(&vm, snapshot->state_fd, caller, error);
+    result = fvm_result_new();
+    if (result == NULL)
+        return fvm_fail_no_memory(error);
+    outcome = fvm_guest_restore(guest, snapshot, true, &vm, error) < 0 ||
+                      fvm_conversation_run(&vm, &spec, true, result, error) < 0
+                  ? -1
+                  : guest->engine->learn(&vm, snapshot->state_fd, caller, error);
+    fvm_result_free(result);
+    return outcome;
 }
 
 static int make(const struct fvm_guest *guest, struct fvm_caller *caller,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pages of a template that its copies need first. A copy that has rehearsed tells which of its
+ * The pages of a template that its copies need first. A copy that has served a run tells which of its
  * memory it has written and read (Linux knows: Documentation/admin-guide/mm/pagemap.rst); later copies
  * have these pages mapped before they start, which costs a tenth of as many page faults in the guest.
  */
