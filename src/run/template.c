@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/template.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,6 +19,7 @@
 enum { TEMPLATE_FORMAT = 1 };
 /* Timers and workers of the guest's kernel that a rehearsal has set going. */
 enum { SETTLE_MS = 1000 };
+enum { LEARNING_ROUNDS = 2 };
 /* As long as loaded ones are kept that nobody uses. */
 enum { LOADED_MAX = 4 };
 
@@ -186,14 +188,15 @@ int fvm_template_key(const struct fvm_guest *guest, char ret_key[FVM_SHA256_HEX_
 static struct fvm_run_spec trial_spec(const struct fvm_guest *guest, struct fvm_caller *caller)
 {
     static const char code[] = "print(1)";
-    static const char *const nothing[] = {NULL};
+    static const char *const python_args[] = {"-u", NULL}; /* as the waiting interpreter has */
+    static const char *const *nothing = python_args + 1;
     struct fvm_run_spec spec = {
         .timeout_ms = guest->boot_timeout_ms,
         .start_timeout_ms = guest->boot_timeout_ms,
         .grace_ms = guest->boot_timeout_ms,
         .collect_timeout_ms = guest->boot_timeout_ms,
         .env = nothing,
-        .python_args = nothing,
+        .python_args = python_args,
         .args = nothing,
         .expect = nothing,
         .stdin_fd = -1,
@@ -209,25 +212,41 @@ static struct fvm_run_spec trial_spec(const struct fvm_guest *guest, struct fvm_
     return spec;
 }
 
-/* Have a copy do a run of ours, and keep what the engine learns of it. */
-static int learn(const struct fvm_guest *guest, const struct fvm_snapshot *snapshot,
-                 struct fvm_caller *caller, struct flashvm_error *error)
+/* Have a copy do a run of ours, and keep what the engine learns of it behind the state itself. */
+static int learn_once(const struct fvm_guest *guest, const struct fvm_snapshot *snapshot,
+                      off_t state_size, struct fvm_result *result, struct fvm_caller *caller,
+                      struct flashvm_error *error)
 {
     struct fvm_run_spec spec = trial_spec(guest, caller);
     cleanup_vm struct fvm_vm vm = FVM_VM_NONE;
-    struct fvm_result *result;
-    int outcome;
+
+    if (fvm_guest_restore(guest, snapshot, true, &vm, error) < 0 ||
+        fvm_conversation_run(&vm, &spec, true, result, error) < 0)
+        return -1;
+    if (ftruncate(snapshot->state_fd, state_size) < 0 ||
+        lseek(snapshot->state_fd, state_size, SEEK_SET) < 0)
+        return fvm_fail_errno(error, errno, "cannot keep what a copy has learnt");
+    return guest->engine->learn(&vm, snapshot->state_fd, caller, error);
+}
+
+/* The first copy is slow, and what a kernel does depends on the time that it has: so another one goes
+ * on from what the first has learnt. */
+static int learn(const struct fvm_guest *guest, const struct fvm_snapshot *snapshot,
+                 struct fvm_caller *caller, struct flashvm_error *error)
+{
+    const off_t state_size = lseek(snapshot->state_fd, 0, SEEK_END);
+    int outcome = 0;
 
     if (guest->engine->learn == NULL)
         return 0;
-    result = fvm_result_new();
-    if (result == NULL)
-        return fvm_fail_no_memory(error);
-    outcome = fvm_guest_restore(guest, snapshot, true, &vm, error) < 0 ||
-                      fvm_conversation_run(&vm, &spec, true, result, error) < 0
-                  ? -1
-                  : guest->engine->learn(&vm, snapshot->state_fd, caller, error);
-    fvm_result_free(result);
+    for (int round = 0; round < LEARNING_ROUNDS && outcome == 0; round++) {
+        struct fvm_result *result = fvm_result_new();
+
+        outcome = result ? learn_once(guest, snapshot, state_size, result, caller, error)
+                         : fvm_fail_no_memory(error);
+        if (result)
+            fvm_result_free(result);
+    }
     return outcome;
 }
 
