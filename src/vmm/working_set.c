@@ -28,8 +28,8 @@ struct kvm_pre_fault_memory {
 
 enum { ENTRIES_PER_READ = 4096 };
 
-/* To map so many pages more costs less than a system call more. */
-enum { TOUCHED_GAP = 8 };
+/* To map so many pages more costs less than a system call more; to copy them, too. */
+enum { TOUCHED_GAP = 4, WRITTEN_GAP = 1 };
 
 static const char magic[8] = "fvm-wset";
 
@@ -121,7 +121,7 @@ static uint64_t checksum(const struct working_set *set, size_t size)
 
 void working_set_send(const struct memory *memory, int watch_fd, int to_fd)
 {
-    struct collection written = {0}, touched = {.gap = TOUCHED_GAP};
+    struct collection written = {.gap = WRITTEN_GAP}, touched = {.gap = TOUCHED_GAP};
     struct working_set *set;
     size_t size;
 
@@ -180,13 +180,14 @@ void working_set_populate(const struct working_set *set, const struct memory *me
                           int vcpu_fd)
 {
     const struct page_range *touched = set->ranges + set->written_count;
+    const bool guest_too = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_PRE_FAULT_MEMORY) > 0;
 
-    for (uint32_t i = 0; i < set->touched_count; i++)
-        populate(memory, &touched[i], MADV_POPULATE_READ);
     for (uint32_t i = 0; i < set->written_count; i++)
         populate(memory, &set->ranges[i], MADV_POPULATE_WRITE);
-    if (ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_PRE_FAULT_MEMORY) <= 0)
-        return;
     for (uint32_t i = 0; i < set->touched_count; i++)
-        populate_guest(memory, &touched[i], vcpu_fd);
+        if (guest_too)
+            populate_guest(memory, &touched[i],
+                           vcpu_fd); /* which maps them for this process, too */
+        else
+            populate(memory, &touched[i], MADV_POPULATE_READ);
 }
