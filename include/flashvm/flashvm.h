@@ -339,7 +339,7 @@ struct flashvm_result {
     bool restored, pooled;
     bool reseeded, clock_set;
     const char *image_used;  /* with its digest: "localhost/flashvm:python-basic@sha256:…" */
-    const char *engine;      /* "qemu" */
+    const char *engine;      /* "native", "qemu", "krunvm" */
     const char *accelerator; /* "kvm" or "tcg" */
     struct flashvm_timings timings;
 };
@@ -438,7 +438,7 @@ FLASHVM_API void flashvm_pool_read_stats(struct flashvm_pool *pool,
 /* ---- what this machine can do ---------------------------------------------------------------- */
 
 struct flashvm_engine_report {
-    const char *name; /* "qemu" */
+    const char *name; /* "native", "qemu", "krunvm" */
     bool usable;
     const char *accelerator; /* what it would use: "kvm" or "tcg"; NULL when not usable */
     const char *reason;      /* why it is usable, or why not */

@@ -150,7 +150,7 @@ class Result(_Record):
     reseeded: bool  # its generators got new randomness before the snippet began
     clock_set: bool  # its clock was set to the host's then
     image_used: str  # "localhost/flashvm:python-basic@sha256:..."
-    engine: str  # "qemu"
+    engine: str  # "native", "qemu" or "krunvm"
     accelerator: str  # "kvm" or "tcg"
     execution_time_ms: float  # the snippet alone, measured in the guest
     cpu_time_ms: float  # of the snippet and all that it started

@@ -5,6 +5,7 @@
 #include "api/library.h"
 #include "base/cleanup.h"
 #include "base/files.h"
+#include "engine/qemu.h"
 #include "image/image.h"
 #include "image/storage_report.h"
 
@@ -82,6 +83,9 @@ static const struct flashvm_engine_report *find_first(const struct doctor *docto
 {
     for (size_t i = 0; i < doctor->public.engine_count; i++)
         if (doctor->reports[i].usable)
+            return &doctor->reports[i];
+    for (size_t i = 0; i < doctor->public.engine_count; i++)
+        if (fvm_engines[i] == &fvm_engine_qemu)
             return &doctor->reports[i];
     return &doctor->reports[0];
 }

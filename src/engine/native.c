@@ -44,7 +44,7 @@ static int probe(struct fvm_host *host, struct fvm_probe *ret_probe, struct flas
         found.reason = strdup(damage.message);
         found.remedy = strdup("Install flashVM again, or in its source tree run: make guest");
     } else if (!fvm_kvm_is_usable(&host->kvm, host->libexec_dir, host->cache_dir)) {
-        found.reason = fvm_format("KVM is not usable: %s", host->kvm.reason);
+        found.reason = fvm_format("it needs KVM, which is not usable: %s", host->kvm.reason);
         found.remedy = strdup(host->kvm.remedy);
     } else {
         found.usable = true;

@@ -149,7 +149,7 @@ def test_two_runs_at_once_share_nothing(run: Run) -> None:
 
 def _vm_processes() -> List[str]:
     """Of this process and of callers that it outlived."""
-    names = ("flashvm-jail", "qemu-system", "krunvm", "libkrun", "VM:")
+    names = ("flashvm-jail", "flashvm-vmm", "qemu-system", "krunvm", "libkrun", "VM:")
     return [p.name for p in descendants(os.getpid()) if p.name.startswith(names)]
 
 

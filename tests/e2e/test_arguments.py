@@ -153,7 +153,7 @@ WRONG_VALUES: List[Case] = [
     ({"max_bytes_inline": -1}, "max_bytes_inline must be an int of 0 or more, not -1"),
     ({"engine": ""}, "engine must be 'auto' or the name of an engine, not ''"),
     ({"engine": "a\0"}, "engine must be a str without NUL"),
-    ({"engine": "foo"}, 'there is no engine called "foo"; it can be auto, qemu, krunvm'),
+    ({"engine": "foo"}, 'there is no engine called "foo"; it can be auto, native, qemu, krunvm'),
     ({"image": "a\0"}, "image must be a str without NUL"),
     ({"image": "oci:\ud800"}, "image must be a str that can be encoded for the file system"),
     ({"image": ""}, 'image is "": it is empty; leave it out for the embedded image'),

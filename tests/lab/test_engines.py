@@ -17,7 +17,7 @@ import pytest
 FEW = "test_hello or no_address_of_the_host or caller_that_is_killed"
 
 
-@pytest.mark.parametrize("engine", ["qemu", "krunvm"])
+@pytest.mark.parametrize("engine", ["native", "qemu", "krunvm"])
 def test_conformance(engine: str) -> None:
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/conformance"]
     done = subprocess.run(

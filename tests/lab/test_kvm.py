@@ -15,7 +15,7 @@ import flashvm as fvm
 def test_doctor_finds_kvm() -> None:
     report = fvm.doctor()
     assert report["kvm"] and report["ready"], report
-    assert report["engines"]["qemu"]["accelerator"] == "kvm", report
+    assert report["engines"]["native"]["accelerator"] == "kvm", report
 
 
 @pytest.mark.parametrize("n", range(2))
