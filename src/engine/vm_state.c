@@ -3,13 +3,28 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/files.h"
 
-enum { DEADLINE_MS = 60000 };
+enum { DEADLINE_MS = 60000, ENDING_MS = 1000 };
 static const uint64_t BYTES_MAX = 64 << 20;
+
+/* Its log says why. */
+static int fail_ended(const struct fvm_vm *vm, struct flashvm_error *error)
+{
+    char words[400];
+    ssize_t length;
+
+    fvm_vm_ends(vm, ENDING_MS); /* the jail has the last word */
+    length = read(vm->log_fd, words, sizeof words - 1);
+    words[length > 0 ? length : 0] = '\0';
+    words[strcspn(words, "\n")] = '\0';
+    return fvm_fail(error, FLASHVM_GUEST_FAILED, "%s has ended without the state of the VM%s%s",
+                    vm->engine->name, *words ? ": " : "", words);
+}
 
 int fvm_vm_copy_state(struct fvm_vm *vm, int from, int to, struct fvm_caller *caller,
                       struct flashvm_error *error)
@@ -32,17 +47,18 @@ int fvm_vm_copy_state(struct fvm_vm *vm, int from, int to, struct fvm_caller *ca
             return -1;
         if (vm->engine->take_news(vm, error) < 0)
             return -1;
-        if (fvm_now_us() > deadline_us || (ready > 0 && polls[0].revents == 0 && polls[1].revents))
+        if (fvm_now_us() > deadline_us)
             return fvm_fail(error, FLASHVM_GUEST_FAILED, "%s does not give the state of the VM",
                             engine);
+        if (ready > 0 && polls[0].revents == 0 && polls[1].revents)
+            return fail_ended(vm, error);
         if (ready <= 0 || polls[0].revents == 0)
             continue;
         count = read(from, chunk, sizeof chunk);
         if (count == 0 && bytes > 0)
             return 0;
         if (count == 0)
-            return fvm_fail(error, FLASHVM_GUEST_FAILED, "%s has ended without a state of the VM",
-                            engine);
+            return fail_ended(vm, error);
         bytes += count > 0 ? (uint64_t)count : 0;
         if (bytes > BYTES_MAX)
             return fvm_fail(error, FLASHVM_GUEST_FAILED,

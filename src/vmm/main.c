@@ -15,6 +15,7 @@
  */
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -183,6 +184,7 @@ int main(int argc, char **argv)
     struct arguments arguments;
 
     parse(argc, argv, &arguments);
+    mallopt(M_ARENA_MAX, 1); /* a thread's own takes system calls that are not allowed */
     machine.monitor_fd = arguments.monitor;
     machine.watch_fd = -1;
     machine.ports.console.fd = STDOUT_FILENO;

@@ -91,7 +91,7 @@ void state_save(int kvm_fd, int vcpu_fd, struct cpu_state *ret_state)
     get(vcpu_fd, KVM_GET_REGS, &ret_state->regs, "registers");
     get(vcpu_fd, KVM_GET_SREGS, &ret_state->sregs, "system registers");
     get(vcpu_fd, KVM_GET_XCRS, &ret_state->xcrs, "extended control registers");
-    get(vcpu_fd, KVM_GET_XSAVE, &ret_state->xsave, "vector registers");
+    get(vcpu_fd, KVM_GET_XSAVE, ret_state->xsave, "vector registers");
     get(vcpu_fd, KVM_GET_LAPIC, &ret_state->lapic, "local APIC");
     get(vcpu_fd, KVM_GET_VCPU_EVENTS, &ret_state->events, "events");
     get(vcpu_fd, KVM_GET_DEBUGREGS, &ret_state->debugregs, "debug registers");
@@ -129,7 +129,7 @@ void state_load(int vcpu_fd, const struct cpu_state *state)
         sregs.tr.type = SEGMENT_TSS_AVAILABLE;
     set(vcpu_fd, KVM_SET_SREGS, &sregs, "system registers");
     set(vcpu_fd, KVM_SET_XCRS, &state->xcrs, "extended control registers");
-    set(vcpu_fd, KVM_SET_XSAVE, &state->xsave, "vector registers");
+    set(vcpu_fd, KVM_SET_XSAVE, state->xsave, "vector registers");
     set(vcpu_fd, KVM_SET_REGS, &state->regs, "registers");
     set(vcpu_fd, KVM_SET_LAPIC, &state->lapic, "local APIC");
     set_msrs(vcpu_fd, &state->msrs);

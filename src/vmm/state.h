@@ -22,7 +22,7 @@ struct cpu_state {
     struct kvm_regs regs;
     struct kvm_sregs sregs;
     struct kvm_xcrs xcrs;
-    struct kvm_xsave xsave;
+    uint32_t xsave[1024]; /* as much of a struct kvm_xsave as KVM_GET_XSAVE gives */
     struct kvm_lapic_state lapic;
     struct kvm_vcpu_events events;
     struct kvm_debugregs debugregs;

@@ -119,6 +119,11 @@ static uint64_t checksum(const struct working_set *set, size_t size)
     return fingerprint(FINGERPRINT_START, (const char *)set + skipped, size - skipped);
 }
 
+void working_set_close(struct working_set *set, size_t size)
+{
+    set->checksum = checksum(set, size);
+}
+
 void working_set_send(const struct memory *memory, int watch_fd, int to_fd)
 {
     struct collection written = {.gap = WRITTEN_GAP}, touched = {.gap = TOUCHED_GAP};
@@ -137,8 +142,11 @@ void working_set_send(const struct memory *memory, int watch_fd, int to_fd)
         memcpy(set->ranges, written.ranges, written.count * sizeof *written.ranges);
     if (touched.count > 0)
         memcpy(set->ranges + written.count, touched.ranges, touched.count * sizeof *touched.ranges);
-    set->checksum = checksum(set, size);
+    working_set_close(set, size);
     write_all(to_fd, set, size);
+    free(set);
+    free(written.ranges);
+    free(touched.ranges);
 }
 
 /* ---- using it -------------------------------------------------------------------------------- */

@@ -29,6 +29,9 @@ struct working_set {
  */
 int working_set_watch(const struct memory *memory);
 
+/* When all is filled in. @size: of it all. */
+void working_set_close(struct working_set *set, size_t size);
+
 /* Write it to the host. */
 void working_set_send(const struct memory *memory, int watch_fd, int to_fd);
 

@@ -16,7 +16,7 @@ shift $(($# < 2 ? $# : 2))
 # The longest input worth trying, in bytes: longer ones are slower and reach no more.
 declare -A longest=(
     [cache_entries]=2048 [conversation]=2048 [frames]=2048 [globs]=200 [layers]=400 [oci]=2048
-    [qmp]=2048 [requests]=2048 [tars]=8192 [templates]=2048 [text]=256
+    [ports]=800 [qmp]=2048 [requests]=2048 [snapshots]=800 [tars]=8192 [templates]=2048 [text]=256
 )
 
 # Return: libFuzzer's status. @1: the target

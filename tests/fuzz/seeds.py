@@ -449,6 +449,44 @@ def tars() -> Seeds:
     }
 
 
+# ---- the native engine's monitor ----
+
+
+def access(what: int, known_port: int, value: int) -> bytes:
+    """One access, by the number of a port in ports.c."""
+    return bytes([what, known_port, 0]) + value.to_bytes(4, "big")
+
+
+def ports() -> Seeds:
+    read, large, host_speaks, host_is_gone = 1, 2, 8, 16
+    page, send, receive, poll, data, divisor, line, latch = range(8)
+    mailbox = b"".join(access(large, page, 2 * frame) for frame in range(16))
+    return {
+        "mailbox": mailbox
+        + access(large, send, 5000)
+        + access(large | read | host_speaks, receive, 0),
+        "gone": mailbox + access(large | read | host_is_gone, poll, 0) + access(large, send, 9),
+        "too_much": mailbox + access(large, send, 65537) + access(large, page, 1 << 20),
+        "console": access(0, line, 0x80)
+        + access(0, divisor, 1)
+        + access(0, line, 3)
+        + access(0, data, 65),
+        "latch": access(large, latch, 0x80000000) + access(large | read, latch, 0),
+    }
+
+
+def snapshots() -> Seeds:
+    fits, with_set = 1, 2
+    ranges = struct.pack("<8I", *(number for i in range(4) for number in (10 * i, 5)))
+    return {
+        "sound": bytes([0, 0, 0]),
+        "set": bytes([fits | with_set, 0, 16]) + struct.pack("<2I", 3, 5) + ranges,
+        "set_beyond": bytes([fits | with_set, 0, 24]) + struct.pack("<2I", 255, 2),
+        "pages": bytes([fits, 0, 64]) + struct.pack("<IIQ", 0, 16, 1 << 20),
+        "damaged": bytes([0, 0, 90]) + b"x",
+    }
+
+
 # ---- text ----
 
 
@@ -479,7 +517,7 @@ def text() -> Seeds:
 def main() -> None:
     directory = pathlib.Path(sys.argv[1])
     makers = (frames, conversation, qmp, requests, oci, cache_entries, templates, layers, tars)
-    for maker in (*makers, globs, text):
+    for maker in (*makers, ports, snapshots, globs, text):
         target = directory / maker.__name__
         target.mkdir(parents=True, exist_ok=True)
         for name, data in maker().items():
