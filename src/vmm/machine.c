@@ -168,6 +168,8 @@ static void *work(void *data)
     struct machine *machine = vcpu->machine;
 
     pthread_mutex_lock(&machine->lock);
+    machine->started++;
+    pthread_cond_broadcast(&machine->changed);
     while (!machine->running)
         pthread_cond_wait(&machine->changed, &machine->lock);
     pthread_mutex_unlock(&machine->lock);
@@ -190,6 +192,10 @@ void machine_start_threads(struct machine *machine)
         if (err != 0)
             fail("cannot start the thread of processor %u: %s", i, strerror(err));
     }
+    pthread_mutex_lock(&machine->lock);
+    while (machine->started < machine->cpus - 1)
+        pthread_cond_wait(&machine->changed, &machine->lock);
+    pthread_mutex_unlock(&machine->lock);
 }
 
 _Noreturn void machine_run(struct machine *machine)
@@ -263,13 +269,15 @@ static void stop_others(struct machine *machine, const struct vcpu *self)
 /* Stop all processors and tell the host their state. */
 static _Noreturn void give_snapshot(struct machine *machine, struct vcpu *waiting)
 {
-    const struct snapshot_place place = machine_place(machine);
-    struct snapshot *snapshot = snapshot_new(&place);
+    struct snapshot_place place;
+    struct snapshot *snapshot;
     const struct mailbox *mailbox = &machine->ports.mailbox;
     struct kvm_clock_data clock;
 
-    stop_others(machine, waiting);
+    stop_others(machine, waiting); /* KVM tells nothing of a processor that runs */
     finish_access(waiting);
+    place = machine_place(machine);
+    snapshot = snapshot_new(&place);
     get_clock(machine, &clock);
     snapshot->clock_ns = clock.clock;
     snapshot->waiting_cpu = waiting->number;

@@ -35,6 +35,7 @@ struct machine {
     pthread_mutex_t lock; /* for what follows */
     pthread_cond_t changed;
     bool running, stopping;
+    unsigned started; /* threads */
     unsigned stopped; /* processors that stand still since `stopping` */
 };
 
@@ -44,7 +45,10 @@ void machine_open(struct machine *machine);
 /* Make the VM and its processors; its memory is mapped already. */
 void machine_create(struct machine *machine, unsigned cpus);
 
-/* Start the threads of all processors but the first; they wait until machine_run(). */
+/*
+ * Start the threads of all processors but the first; they wait until machine_run(). Before confine():
+ * a thread that begins makes system calls of its own.
+ */
 void machine_start_threads(struct machine *machine);
 
 /* Run it; the calling thread is the first processor's. */

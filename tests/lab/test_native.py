@@ -121,21 +121,23 @@ def test_output_and_input_stream_while_the_snippet_runs() -> None:
 def test_a_monitor_that_is_killed_is_an_error_that_says_so() -> None:
     code = f"""
 import flashvm
+options = {{"engine": "native", "boot_timeout_seconds": {PATIENCE}}}
+flashvm.run("", **options)
+print("begin", flush=True)
 try:
-    flashvm.run("import time; time.sleep(1000)", engine="native", boot_timeout_seconds={PATIENCE})
+    flashvm.run("import time; time.sleep(1000)", **options)
 except flashvm.GuestFailed as error:
     print(error)
 """
-    caller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    end = time.monotonic() + PATIENCE
-    seen: List[int] = []
-    while time.monotonic() < end:
-        time.sleep(3)  # a template, and a rehearsal, are over sooner
-        now = monitors(caller.pid)
-        if now and now == seen:
-            break
-        seen = now
-    for monitor in seen:  # those that wait, too
-        os.kill(monitor, signal.SIGKILL)
+    caller = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FLASHVM_POOL_SIZE": "0"},
+    )
+    assert caller.stdout and caller.stdout.readline() == "begin\n"
+    time.sleep(5)
+    (monitor,) = monitors(caller.pid)
+    os.kill(monitor, signal.SIGKILL)
     out, _ = caller.communicate(timeout=60)
     assert "flashvm-vmm was killed by signal 9" in out, out
