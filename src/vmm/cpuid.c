@@ -2,6 +2,7 @@
 #include "vmm/cpuid.h"
 
 #include <asm/kvm_para.h>
+#include <stdbool.h>
 #include <sys/ioctl.h>
 
 #include "vmm/fail.h"
@@ -9,13 +10,18 @@
 
 enum {
     FEATURES = 1,
+    CACHE_DESCRIPTORS = 2,
     CACHES = 4,
     TOPOLOGY = 0xb,
+    TLBS = 0x18,
     TOPOLOGY_V2 = 0x1f,
     KVM_FEATURES = 0x40000001,
     AMD_FEATURES = 0x80000001,
+    AMD_L1_CACHES = 0x80000005,
+    AMD_L2_CACHES = 0x80000006,
     AMD_CORES = 0x80000008,
     AMD_NESTED = 0x8000000a,
+    AMD_CACHES = 0x8000001d,
     AMD_TOPOLOGY = 0x8000001e,
 };
 
@@ -101,7 +107,28 @@ void cpuid_install(struct cpuid *cpuid, int vcpu_fd, unsigned number, unsigned c
         fail_errno("KVM does not take the processor's features");
 }
 
+/* Caches differ among the cores of some hosts; a guest is not harmed by others than it was told of. */
+static bool is_of_caches(const struct kvm_cpuid_entry2 *entry)
+{
+    switch (entry->function) {
+    case CACHE_DESCRIPTORS:
+    case CACHES:
+    case TLBS:
+    case AMD_L1_CACHES:
+    case AMD_L2_CACHES:
+    case AMD_CACHES:
+        return true;
+    default:
+        return false;
+    }
+}
+
 uint64_t cpuid_fingerprint(const struct cpuid *cpuid)
 {
-    return fingerprint(FINGERPRINT_START, cpuid->entries, cpuid->count * sizeof *cpuid->entries);
+    uint64_t print = FINGERPRINT_START;
+
+    for (uint32_t i = 0; i < cpuid->count; i++)
+        if (!is_of_caches(&cpuid->entries[i]))
+            print = fingerprint(print, &cpuid->entries[i], sizeof cpuid->entries[i]);
+    return print;
 }

@@ -28,6 +28,22 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _qemu_is_what_auto_takes(cache_home: Path) -> Iterator[None]:
+    """On a host with KVM, too: the suite is about QEMU. The others are in tests/conformance."""
+    native = fvm.doctor()["engines"]["native"]
+    with pytest.MonkeyPatch.context() as patch:
+        if native["usable"]:
+            programs = Path(fvm.__file__).parent / "bin"
+            directory = cache_home.parent / "bin-without-native"
+            directory.mkdir()
+            for program in programs.iterdir():
+                if program.name != "flashvm-vmm":
+                    (directory / program.name).symlink_to(program)
+            patch.setenv("FLASHVM_LIBEXEC_DIR", str(directory))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _containers_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Likewise: what a test's skopeo and buildah put into their storage goes with the session."""
     directory = tmp_path_factory.mktemp("storage")
