@@ -107,7 +107,7 @@ void cpuid_install(struct cpuid *cpuid, int vcpu_fd, unsigned number, unsigned c
         fail_errno("KVM does not take the processor's features");
 }
 
-/* Caches differ among the cores of some hosts; a guest is not harmed by others than it was told of. */
+/* Caches differ among the cores of some hosts, and a guest may have others than it was told of. */
 static bool is_of_caches(const struct kvm_cpuid_entry2 *entry)
 {
     switch (entry->function) {

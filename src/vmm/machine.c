@@ -308,9 +308,9 @@ static void wait_for_either(struct pollfd polls[2])
 }
 
 /*
- * While a guest of one processor waits again, its time stands still: else each of its timers that would have
- * been due meanwhile is a call of its kernel's on the way to the snippet. (With more processors the
- * others would have to stand still, too.)
+ * While a guest of one processor waits again, its time stands still: else each of its timers that
+ * would have been due meanwhile is a call of its kernel's on the way to the snippet. (With more
+ * processors the others would have to stand still, too.)
  */
 static void wait_without_time(struct machine *machine, struct vcpu *waiting, struct pollfd polls[2])
 {
