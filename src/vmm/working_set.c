@@ -72,9 +72,10 @@ struct collection {
 
 static void collect(struct collection *collection, uint32_t page)
 {
-    struct page_range *last = collection->ranges + collection->count - 1;
+    struct page_range *last =
+        collection->count > 0 ? &collection->ranges[collection->count - 1] : NULL;
 
-    if (collection->count > 0 && page - (last->first + last->count) <= collection->gap) {
+    if (last && page - (last->first + last->count) <= collection->gap) {
         last->count = page + 1 - last->first;
         return;
     }
